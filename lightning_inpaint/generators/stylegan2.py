@@ -1,0 +1,500 @@
+"""A native StyleGAN2 generator in plain PyTorch.
+
+Architecture of Karras et al. 2020 (arXiv:1912.04958) with the conditional mapping network of
+StyleGAN2-ADA (arXiv:2006.06676). Parameters carry the names and shapes of NVIDIA's published
+networks, so that their state dicts load directly. Everything random is an argument: a call is a
+deterministic function of latents, labels and noise maps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .upsampling import fir_kernel, upsample2x, upsample_conv2d
+
+__all__ = ["MappingNetwork", "StyleGAN2Generator", "SynthesisNetwork"]
+
+Architecture = Literal["orig", "skip", "resnet"]
+NoiseMaps = Sequence[Tensor | None]
+LRELU_GAIN = math.sqrt(2)
+
+
+def second_moment_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
+    """Scale each row of ``x`` (N, D) to unit mean square."""
+    return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
+
+
+def leaky_relu(x: Tensor, gain: float, clamp: float | None) -> Tensor:
+    """Leaky ReLU of slope 0.2 with variance-keeping ``gain``, clamped to +-``clamp``."""
+    x = F.leaky_relu(x, 0.2) * gain
+    return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+class EqualizedLinear(nn.Module):
+    """Fully connected layer whose weights are scaled at run time (equalized learning rate)."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        activate: bool = False,
+        lr_multiplier: float = 1.0,
+        bias_init: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.activate = activate
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((out_features,), float(bias_init)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        return leaky_relu(y, LRELU_GAIN, None) if self.activate else y
+
+
+class MappingNetwork(nn.Module):
+    """z and class to the per-layer style vectors w.
+
+    Args:
+        z_dim: dimensions of z ~ N(0, I).
+        num_classes: classes embedded beside z; 0 = unconditional.
+        w_dim: dimensions of w.
+        num_ws: style vectors the synthesis network takes.
+        num_layers: fully connected layers.
+        lr_multiplier: learning-rate multiplier of those layers.
+    """
+
+    w_avg: Tensor
+
+    def __init__(
+        self,
+        z_dim: int,
+        num_classes: int,
+        w_dim: int,
+        num_ws: int,
+        num_layers: int = 8,
+        lr_multiplier: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.num_ws, self.num_layers = num_classes, num_ws, num_layers
+        if num_classes:
+            self.embed = EqualizedLinear(num_classes, w_dim)
+        widths = [z_dim + (w_dim if num_classes else 0)] + [w_dim] * num_layers
+        for i in range(num_layers):
+            layer = EqualizedLinear(
+                widths[i], widths[i + 1], activate=True, lr_multiplier=lr_multiplier
+            )
+            self.add_module(f"fc{i}", layer)
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def single(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """One style vector per row of ``z`` (N, z_dim): (N, w_dim)."""
+        x = second_moment_norm(z)
+        if self.num_classes:
+            if labels is None:
+                raise ValueError("this generator is class-conditional: labels are needed")
+            one_hot = F.one_hot(labels, self.num_classes).to(x.dtype)
+            x = torch.cat([x, second_moment_norm(self.embed(one_hot))], dim=1)
+        for i in range(self.num_layers):
+            x = getattr(self, f"fc{i}")(x)
+        return x
+
+    def forward(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """Map ``z`` to styles.
+
+        Args:
+            z: (N, z_dim), or (N, num_ws, z_dim) for one z per layer (Z+).
+            labels: (N,) class indices; None for an unconditional network.
+            truncation: 1 leaves w alone, 0 gives the average w.
+
+        Returns:
+            (N, num_ws, w_dim).
+        """
+        if z.ndim == 3:
+            n, layers, _ = z.shape
+            per_layer = None if labels is None else labels.repeat_interleave(layers)
+            ws = self.single(z.flatten(0, 1), per_layer).unflatten(0, (n, layers))
+        else:
+            ws = self.single(z, labels).unsqueeze(1).expand(-1, self.num_ws, -1)
+        return ws if truncation == 1 else self.w_avg.lerp(ws, truncation)
+
+
+class ModulatedConv(nn.Module):
+    """3x3 convolution whose input channels are scaled by a style, demodulated, with noise input.
+
+    Demodulation scales the output instead of the weights, d = rsqrt(s^2 @ W2^T + 1e-8) with W2 the
+    sum of W^2 over the kernel: one dense convolution for the whole batch, equal to the per-sample
+    grouped form of arXiv:1912.04958, eq. 3.
+    """
+
+    noise_const: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        resolution: int,
+        *,
+        up: bool,
+        use_noise: bool,
+        conv_clamp: float | None,
+    ) -> None:
+        super().__init__()
+        self.up, self.use_noise, self.conv_clamp = up, use_noise, conv_clamp
+        self.resolution, self.out_channels = resolution, out_channels
+        self.compute_dtype: torch.dtype | None = None
+        self.fused = False
+        self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        if use_noise:
+            self.register_buffer("noise_const", torch.randn(resolution, resolution))
+            self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def convolve(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """The dense convolution alone, in ``compute_dtype``."""
+        dtype = x.dtype
+        weight = self.weight
+        if self.compute_dtype is not None:
+            x, weight = x.to(self.compute_dtype), weight.to(self.compute_dtype)
+        if self.up:
+            y = upsample_conv2d(x, weight, kernel, fused=self.fused)
+        else:
+            y = F.conv2d(x, weight, padding=1)
+        return y.to(dtype)
+
+    def forward(
+        self,
+        x: Tensor,
+        w: Tensor,
+        kernel: Tensor,
+        noise: Tensor | None,
+        slack: Tensor | None = None,
+        gain: float = 1.0,
+    ) -> Tensor:
+        """(N, I, h, w) and style (N, w_dim) to (N, O, r, r); ``noise`` broadcasts over channels.
+
+        ``slack`` (N, O, r, r) is added before the non-linearity: Gaussian latents that let the
+        features leave the generator's range (see ``latents.py``).
+        """
+        style = self.affine(w)
+        energy = self.weight.square().sum(dim=(2, 3))
+        demodulation = (style.square() @ energy.T + 1e-8).rsqrt()
+        y = self.convolve(x * style[:, :, None, None], kernel) * demodulation[:, :, None, None]
+        if noise is not None and self.use_noise:
+            y = y + noise * self.noise_strength
+        if slack is not None:
+            y = y + slack
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        return leaky_relu(y + self.bias[:, None, None], LRELU_GAIN * gain, clamp)
+
+
+class ToRGB(nn.Module):
+    """Modulated 1x1 convolution to picture channels, without demodulation."""
+
+    def __init__(
+        self, in_channels: int, img_channels: int, w_dim: int, conv_clamp: float | None
+    ) -> None:
+        super().__init__()
+        self.conv_clamp = conv_clamp
+        self.weight_gain = 1 / math.sqrt(in_channels)
+        self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1)
+        self.weight = nn.Parameter(torch.randn(img_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(img_channels))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style = self.affine(w) * self.weight_gain
+        y = F.conv2d(x * style[:, :, None, None], self.weight, self.bias)
+        return y if self.conv_clamp is None else y.clamp(-self.conv_clamp, self.conv_clamp)
+
+
+class SkipConv(nn.Module):
+    """Up-sampling 1x1 convolution on the residual branch of the ``resnet`` architecture."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.weight_gain = 1 / math.sqrt(in_channels)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+
+    def forward(self, x: Tensor, kernel: Tensor, gain: float) -> Tensor:
+        return upsample_conv2d(x, self.weight * (self.weight_gain * gain), kernel)
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution: up-sampling convolution (except at 4x4), convolution, picture output."""
+
+    kernel: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        resolution: int,
+        img_channels: int,
+        *,
+        is_last: bool,
+        architecture: Architecture,
+        resample_filter: Sequence[float],
+        conv_clamp: float | None,
+        use_noise: bool,
+    ) -> None:
+        super().__init__()
+        self.is_first, self.architecture = in_channels == 0, architecture
+        self.resolution, self.out_channels = resolution, out_channels
+        self.register_buffer("kernel", fir_kernel(resample_filter), persistent=False)
+        options: dict[str, Any] = {"use_noise": use_noise, "conv_clamp": conv_clamp}
+        if self.is_first:
+            self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
+        else:
+            self.conv0 = ModulatedConv(
+                in_channels, out_channels, w_dim, resolution, up=True, **options
+            )
+        self.conv1 = ModulatedConv(
+            out_channels, out_channels, w_dim, resolution, up=False, **options
+        )
+        self.has_rgb = is_last or architecture == "skip"
+        if self.has_rgb:
+            self.torgb = ToRGB(out_channels, img_channels, w_dim, conv_clamp)
+        self.has_skip = not self.is_first and architecture == "resnet"
+        if self.has_skip:
+            self.skip = SkipConv(in_channels, out_channels)
+
+    @property
+    def num_conv(self) -> int:
+        return 1 if self.is_first else 2
+
+    def forward(
+        self,
+        x: Tensor | None,
+        img: Tensor | None,
+        ws: Tensor,
+        noise: NoiseMaps,
+        slack: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        gain = math.sqrt(0.5) if self.has_skip else 1.0
+        if x is None:
+            x = self.const.expand(ws.shape[0], -1, -1, -1)
+            if self.conv1.weight.is_contiguous(memory_format=torch.channels_last):
+                x = x.contiguous(memory_format=torch.channels_last)
+            x = self.conv1(x, ws[:, 0], self.kernel, noise[0], slack)
+        else:
+            residual = self.skip(x, self.kernel, gain) if self.has_skip else None
+            x = self.conv0(x, ws[:, 0], self.kernel, noise[0])
+            x = self.conv1(x, ws[:, 1], self.kernel, noise[1], slack, gain)
+            x = x if residual is None else residual + x
+        if img is not None:
+            img = upsample2x(img, self.kernel)
+        if self.has_rgb:
+            y = self.torgb(x, ws[:, self.num_conv])
+            img = y if img is None else img + y
+        return x, img
+
+
+class SynthesisNetwork(nn.Module):
+    """Styles and noise maps to a picture.
+
+    Args:
+        w_dim: dimensions of each style vector.
+        resolution: pixels per side, a power of two from 4 on.
+        img_channels: picture channels.
+        channel_base: channels at resolution r are ``min(channel_base // r, channel_max)``.
+        channel_max: largest number of channels.
+        architecture: ``skip`` (sums of pictures), ``orig`` (the last block only) or ``resnet``.
+        conv_clamp: convolution outputs are clamped to +- this; None = not.
+        resample_filter: taps of the up-sampling FIR filter.
+        use_noise: whether the layers have noise inputs.
+    """
+
+    def __init__(
+        self,
+        w_dim: int,
+        resolution: int,
+        img_channels: int = 3,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        architecture: Architecture = "skip",
+        conv_clamp: float | None = None,
+        resample_filter: Sequence[float] = (1, 3, 3, 1),
+        use_noise: bool = True,
+    ) -> None:
+        super().__init__()
+        if resolution < 4 or resolution & (resolution - 1):
+            raise ValueError(f"resolution must be a power of two from 4 on, got {resolution}")
+        self.resolutions = [2**i for i in range(2, resolution.bit_length())]
+        channels = {r: min(channel_base // r, channel_max) for r in self.resolutions}
+        self.num_ws = 0
+        for r in self.resolutions:
+            block = SynthesisBlock(
+                channels[r // 2] if r > 4 else 0,
+                channels[r],
+                w_dim,
+                r,
+                img_channels,
+                is_last=r == resolution,
+                architecture=architecture,
+                resample_filter=resample_filter,
+                conv_clamp=conv_clamp,
+                use_noise=use_noise,
+            )
+            self.add_module(f"b{r}", block)
+            self.num_ws += block.num_conv
+        self.num_ws += 1
+
+    @property
+    def blocks(self) -> list[SynthesisBlock]:
+        return [getattr(self, f"b{r}") for r in self.resolutions]
+
+    @property
+    def convolutions(self) -> list[ModulatedConv]:
+        """The modulated 3x3 convolutions in the order of their noise inputs."""
+        return [m for m in self.modules() if isinstance(m, ModulatedConv)]
+
+    @property
+    def noise_shapes(self) -> list[tuple[int, int]]:
+        """Height and width of each noise map; empty when the network has no noise inputs."""
+        return [(c.resolution, c.resolution) for c in self.convolutions if c.use_noise]
+
+    def constant_noise(self) -> list[Tensor | None]:
+        """The fixed noise maps stored with the weights, each (r, r)."""
+        return [c.noise_const if c.use_noise else None for c in self.convolutions]
+
+    def forward(
+        self,
+        ws: Tensor,
+        noise: NoiseMaps | Literal["const"] | None = None,
+        slack: Sequence[Tensor | None] | None = None,
+    ) -> Tensor:
+        """Draw pictures.
+
+        Args:
+            ws: (N, num_ws, w_dim).
+            noise: one map per convolution, each (N, 1, r, r); ``"const"`` for the stored maps; None
+                for no noise.
+            slack: per resolution, (N, C_r, r, r) added before the block's last non-linearity, or
+                None.
+
+        Returns:
+            (N, img_channels, resolution, resolution), about [-1, 1].
+        """
+        layers = len(self.convolutions)
+        if isinstance(noise, str):
+            noise = self.constant_noise()
+        maps = [None] * layers if noise is None else list(noise)
+        x = img = None
+        first = 0
+        for k, block in enumerate(self.blocks):
+            n = block.num_conv
+            x, img = block(
+                x,
+                img,
+                ws[:, first : first + n + 1],
+                maps[first : first + n],
+                None if slack is None else slack[k],
+            )
+            first += n
+        assert img is not None
+        return img
+
+
+class StyleGAN2Generator(nn.Module):
+    """Mapping and synthesis: z, class and noise to a picture.
+
+    Args:
+        z_dim: dimensions of z ~ N(0, I).
+        num_classes: classes; 0 = unconditional.
+        w_dim: dimensions of the style vectors.
+        resolution: pixels per side.
+        img_channels: picture channels.
+        mapping_layers: fully connected layers of the mapping network.
+        channel_base, channel_max, architecture, conv_clamp, resample_filter, use_noise: see
+            :class:`SynthesisNetwork`.
+        class_names: names of the classes, for labels and figures.
+    """
+
+    def __init__(
+        self,
+        z_dim: int = 512,
+        num_classes: int = 0,
+        w_dim: int = 512,
+        resolution: int = 32,
+        img_channels: int = 3,
+        *,
+        mapping_layers: int = 8,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        architecture: Architecture = "skip",
+        conv_clamp: float | None = None,
+        resample_filter: Sequence[float] = (1, 3, 3, 1),
+        use_noise: bool = True,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {
+            "z_dim": z_dim,
+            "num_classes": num_classes,
+            "w_dim": w_dim,
+            "resolution": resolution,
+            "img_channels": img_channels,
+            "mapping_layers": mapping_layers,
+            "channel_base": channel_base,
+            "channel_max": channel_max,
+            "architecture": architecture,
+            "conv_clamp": conv_clamp,
+            "resample_filter": list(resample_filter),
+            "use_noise": use_noise,
+        }
+        self.z_dim, self.num_classes, self.w_dim = z_dim, num_classes, w_dim
+        self.resolution, self.img_channels = resolution, img_channels
+        self.class_names = tuple(class_names) if class_names is not None else None
+        self.synthesis = SynthesisNetwork(
+            w_dim,
+            resolution,
+            img_channels,
+            channel_base,
+            channel_max,
+            architecture,
+            conv_clamp,
+            resample_filter,
+            use_noise,
+        )
+        self.num_ws = self.synthesis.num_ws
+        self.mapping = MappingNetwork(z_dim, num_classes, w_dim, self.num_ws, mapping_layers)
+
+    @property
+    def noise_shapes(self) -> list[tuple[int, int]]:
+        """Height and width of each noise map."""
+        return self.synthesis.noise_shapes
+
+    def set_compute(self, dtype: torch.dtype | None = None, fused: bool | None = None) -> None:
+        """Precision and form of the 3x3 convolutions.
+
+        Args:
+            dtype: type of the convolutions (``torch.bfloat16``); None = that of the latents. Styles,
+                demodulation, noise, non-linearities and pictures keep the latents' type.
+            fused: fold the up-sampling filter into the convolution (see
+                :func:`.upsampling.upsample_conv2d`); None = where ``dtype`` is a half type.
+        """
+        for layer in self.synthesis.convolutions:
+            layer.compute_dtype = dtype
+            layer.fused = (dtype is not None) if fused is None else fused
+
+    def forward(
+        self,
+        z: Tensor,
+        labels: Tensor | None = None,
+        noise: NoiseMaps | Literal["const"] | None = None,
+        slack: Sequence[Tensor | None] | None = None,
+        truncation: float = 1.0,
+    ) -> Tensor:
+        """(N, z_dim) and labels (N,) to pictures (N, C, H, W); see the two networks' ``forward``."""
+        return self.synthesis(self.mapping(z, labels, truncation), noise, slack)
