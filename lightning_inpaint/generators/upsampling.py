@@ -44,14 +44,15 @@ def four_phase_weight(weight: Tensor, kernel: Tensor) -> Tensor:
     its four output phases is a 3x3 convolution of the small picture.
 
     Args:
-        weight: (O, I, 3, 3), as in :func:`torch.nn.functional.conv2d`.
+        weight: (O, I, 3, 3); its taps are the impulse response (NVIDIA's orientation), not turned
+            round as in :func:`torch.nn.functional.conv2d`.
         kernel: (4, 4), symmetric or not.
 
     Returns:
         (4 * O, I, 3, 3), ready for ``conv2d(padding=1)`` and ``pixel_shuffle(2)``.
     """
     o, i = weight.shape[:2]
-    taps = weight.reshape(o * i, 1, 3, 3).flip(2, 3)  # impulse response of the transposed form
+    taps = weight.reshape(o * i, 1, 3, 3)
     response = F.conv2d(taps, kernel.to(weight).flip(0, 1)[None, None], padding=3)
     response = response.reshape(o, i, 6, 6)
     # Output 2j + a sees inputs j-1, j, j+1 through response taps 4+a, 2+a, a.
@@ -64,7 +65,7 @@ def upsample_conv2d(x: Tensor, weight: Tensor, kernel: Tensor, *, fused: bool = 
 
     Args:
         x: (N, I, H, W).
-        weight: (O, I, 3, 3) or (O, I, 1, 1), in the orientation of ``conv2d``.
+        weight: (O, I, 3, 3), an impulse response as in :func:`four_phase_weight`, or (O, I, 1, 1).
         kernel: (4, 4) from :func:`fir_kernel`.
         fused: one convolution into four phases and a pixel shuffle: four times the arithmetic of the
             transposed form and no pass over memory, so it pays where convolutions are cheap
@@ -74,7 +75,6 @@ def upsample_conv2d(x: Tensor, weight: Tensor, kernel: Tensor, *, fused: bool = 
         return upsample2x(F.conv2d(x, weight), kernel)
     if fused:
         return F.pixel_shuffle(F.conv2d(x, four_phase_weight(weight, kernel), padding=1), 2)
-    # transposed convolution wants (I, O, kh, kw) with the taps turned round
-    y = F.conv_transpose2d(x, weight.flip(2, 3).transpose(0, 1), stride=2)
+    y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
     out = y.shape[1]
     return F.conv2d(y, _per_channel(kernel.flip(0, 1), out, y), padding=1, groups=out)
