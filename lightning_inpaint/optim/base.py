@@ -1,0 +1,102 @@
+"""What all samplers share: a ``torch.optim.Optimizer`` over one matrix of latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..noise import ChainStreams, Purpose
+
+__all__ = ["ChainOptimizer", "Closure"]
+
+Closure = Callable[[], Tensor]
+
+
+class ChainOptimizer(torch.optim.Optimizer):
+    """A sampler: each row of the parameter is one chain with prior N(0, I).
+
+    The posterior is log p(u | y) = -E(u) / (2 noise_std^2) - |u|^2 / 2 + const. ``step(closure)`` makes
+    one step of every chain. ``closure()`` evaluates the energy at the parameter's present value: it
+    returns E (N,) and leaves dE/du (N, D) in ``.grad``, fresh. A sampler that needs another point
+    writes it to the parameter, calls the closure and puts the chain back.
+
+    Rows never influence each other, and a step never waits for the device: step sizes and
+    acceptances are (N,) tensors.
+
+    Args:
+        params: the latents (N, D), or one group ``{"params": [u], "streams": ChainStreams}``; without
+            streams, rows are the chains of seed 0.
+        steps: how many steps a run has, at least 1.
+        defaults: further options, kept in the parameter group.
+
+    Attributes:
+        exact: whether the chain has the posterior as its stationary distribution (a Metropolis test
+            or particle weights, frozen adaptation); False = approximate.
+        evaluations: energy gradients evaluated so far, per chain.
+
+    Raises:
+        ValueError: an option out of range, or more than one parameter.
+    """
+
+    exact = False
+
+    def __init__(
+        self, params: Iterable[Tensor] | Iterable[dict[str, Any]], steps: int, **defaults: Any
+    ) -> None:
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}")
+        super().__init__(params, {"streams": None, **defaults})
+        group = self.param_groups[0]
+        if len(self.param_groups) != 1 or len(group["params"]) != 1 or self.latents.ndim != 2:
+            raise ValueError("a sampler takes one matrix of latents, one row per chain")
+        self.steps = int(steps)
+        self.step_count = 0
+        self.evaluations = 0
+
+    @property
+    def latents(self) -> Tensor:
+        """The chains, (N, D)."""
+        return self.param_groups[0]["params"][0]
+
+    @property
+    def streams(self) -> ChainStreams:
+        """The random streams, one per row."""
+        group = self.param_groups[0]
+        if group["streams"] is None:
+            n = self.latents.shape[0]
+            group["streams"] = ChainStreams(0, [""] * n, list(range(n)), self.latents.device)
+        return group["streams"]
+
+    def normal(self, purpose: Purpose, draw: int | None = None) -> Tensor:
+        """Standard normal numbers in the shape of the latents; ``draw`` defaults to the step."""
+        u = self.latents
+        number = self.step_count if draw is None else draw
+        return self.streams.normal(number, u.shape[1], purpose, u.dtype)
+
+    def evaluate(self, closure: Closure, at: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Energy (N,) and its gradient (N, D) at ``at`` (default: at the chains)."""
+        u = self.latents
+        self.evaluations += 1
+        if at is None:
+            energy = closure()
+        else:
+            here = u.detach().clone()
+            u.copy_(at)
+            energy = closure()
+            u.copy_(here)
+        assert u.grad is not None
+        return energy, u.grad
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Figures per chain, each (N,): at least ``u2_over_d`` = |u|^2 / D, 1 for prior draws."""
+        return {"u2_over_d": self.latents.detach().square().mean(dim=1)}
+
+
+def require_positive(**values: float | None) -> None:
+    """Raise a ValueError that quotes the first value that is not positive; None passes."""
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be positive, got {value}")

@@ -1,0 +1,203 @@
+"""Guided reverse diffusion over Gaussian latents: the seed's algorithm and its better estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..diffusion import ScheduleName, make_schedule, predict_start
+from ..noise import Purpose
+from .base import ChainOptimizer, Closure, require_positive
+
+__all__ = ["Diffusion", "Seed", "clip_gradient", "reverse_step"]
+
+Estimator = Literal["plugin", "mean", "logmeanexp", "inflated"]
+ESTIMATORS = ("plugin", "mean", "logmeanexp", "inflated")
+
+
+def reverse_step(u: Tensor, guidance: Tensor, beta: Tensor | float, noise: Tensor) -> Tensor:
+    """One guided step: ``sqrt(1 - beta) u + beta g + sqrt(beta) eps``.
+
+    Args:
+        u: (N, D) chains.
+        guidance: (N, D), an estimate of the gradient of log p(y | u_t).
+        beta: variance of the step.
+        noise: (N, D) standard normal, or scaled by the square root of a temperature.
+    """
+    beta = torch.as_tensor(beta).to(u)
+    return (1 - beta).sqrt() * u + beta * guidance + beta.sqrt() * noise
+
+
+def clip_gradient(grad: Tensor, clip_std: float, over: Literal["picture", "batch"]) -> Tensor:
+    """Scale ``grad`` (N, D) down to a standard deviation of at most ``clip_std``.
+
+    The deviation is that of each chain's own values (``picture``), or of all values of the batch
+    together (``batch``, the seed's form, which makes pictures depend on their batch mates).
+    """
+    std = grad.std(dim=1, keepdim=True) if over == "picture" else grad.std()
+    return grad * (clip_std / std).clamp(max=1.0)
+
+
+class Diffusion(ChainOptimizer):
+    """Guided reverse diffusion (approximate).
+
+    Step t = T..1 is ``u <- sqrt(1 - beta_t) u + beta_t g_t + sqrt(beta_t) eps`` with g_t an estimate of
+    the gradient of log p(y | u_t). With u_0^k = sqrt(abar_t) u_t + sqrt(1 - abar_t) xi_k:
+
+    * ``plugin``: the gradient of log p(y | sqrt(abar_t) u_t);
+    * ``mean``: the average of the gradients of log p(y | u_0^k), biased;
+    * ``logmeanexp``: the gradient of log mean_k p(y | u_0^k), exact as the samples grow;
+    * ``inflated``: ``plugin`` with variance noise_std^2 + (1 - abar_t) spread^2.
+
+    Args:
+        params: latents (N, D) or one group with ``streams``, see :class:`ChainOptimizer`.
+        steps: number of steps T.
+        estimator: how g_t is estimated, see above.
+        num_samples: samples of u_0 per step, for ``mean`` and ``logmeanexp``.
+        noise_std: assumed standard deviation of a known pixel, pictures in [-1, 1].
+        spread: standard deviation of a pixel per unit of latent deviation, for ``inflated``.
+        schedule: spacing of beta, ``geometric`` or ``linear``.
+        beta_start: variance of the last step.
+        beta_end: variance of the first step.
+        xstart_temp: scale of xi; 1 is unbiased, 0 evaluates at the mean.
+        clip_std: largest standard deviation of the energy's gradient; None = no clipping.
+        clip_over: clip each ``picture`` by itself, or the whole ``batch`` as the seed does.
+        temperature: of the injected noise; 0 gives gradient descent on energy plus prior.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        steps: int = 200,
+        estimator: Estimator = "inflated",
+        num_samples: int = 1,
+        noise_std: float = 0.05,
+        spread: float = 0.9,
+        schedule: ScheduleName = "geometric",
+        beta_start: float = 1e-7,
+        beta_end: float = 0.3,
+        xstart_temp: float = 1.0,
+        clip_std: float | None = None,
+        clip_over: Literal["picture", "batch"] = "picture",
+        temperature: float = 1.0,
+    ) -> None:
+        if estimator not in ESTIMATORS:
+            raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
+        if clip_over not in ("picture", "batch"):
+            raise ValueError(f"clip_over must be 'picture' or 'batch', got {clip_over!r}")
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        if temperature < 0:
+            raise ValueError(f"temperature must not be negative, got {temperature}")
+        if xstart_temp < 0:
+            raise ValueError(f"xstart_temp must not be negative, got {xstart_temp}")
+        require_positive(noise_std=noise_std, spread=spread, clip_std=clip_std)
+        super().__init__(params, steps)
+        self.estimator, self.num_samples, self.xstart_temp = estimator, num_samples, xstart_temp
+        self.noise_std, self.spread, self.temperature = noise_std, spread, temperature
+        self.clip_std, self.clip_over = clip_std, clip_over
+        self.schedule = make_schedule(schedule, steps, beta_start, beta_end)
+
+    def _sampled(self, closure: Closure, alpha_bar: float) -> tuple[Tensor, Tensor]:
+        """Energy and its gradient averaged over draws of u_0 (``mean`` and ``logmeanexp``)."""
+        u, count = self.latents, self.num_samples
+        energies, grads = [], []
+        for k in range(count):
+            noise = None
+            if self.xstart_temp > 0:
+                draw = self.step_count * count + k
+                noise = self.normal(Purpose.SAMPLE, draw) * self.xstart_temp
+            energy, grad = self.evaluate(closure, predict_start(u.detach(), alpha_bar, noise))
+            energies.append(energy)
+            grads.append(grad)
+        energy = torch.stack(energies)
+        if self.estimator == "logmeanexp":
+            weight = torch.softmax(-energy / (2 * self.noise_std**2), dim=0)
+        else:
+            weight = torch.full_like(energy, 1 / count)
+        return energy.mean(dim=0), (weight[:, :, None] * torch.stack(grads)).sum(dim=0)
+
+    @torch.no_grad()
+    def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
+        """One reverse step of every chain; returns the energies (N,) before it.
+
+        Raises:
+            RuntimeError: all ``steps`` have been made.
+        """
+        if self.step_count >= self.steps:
+            raise RuntimeError(f"the schedule has {self.steps} steps, and all have been made")
+        u = self.latents
+        beta = float(self.schedule.betas[self.step_count])
+        alpha_bar = float(self.schedule.alphas_bar[self.step_count])
+        if self.estimator in ("mean", "logmeanexp"):
+            energy, grad = self._sampled(closure, alpha_bar)
+        else:
+            energy, grad = self.evaluate(closure, predict_start(u.detach(), alpha_bar))
+        grad = grad * alpha_bar**0.5  # d u_0 / d u_t
+        if self.clip_std is not None:
+            grad = clip_gradient(grad, self.clip_std, self.clip_over)
+        variance = self.noise_std**2
+        if self.estimator == "inflated":
+            variance += (1 - alpha_bar) * self.spread**2
+        noise = self.normal(Purpose.STEP) * self.temperature**0.5
+        u.copy_(reverse_step(u, -grad / (2 * variance), beta, noise))
+        self.step_count += 1
+        return energy
+
+
+class Seed(Diffusion):
+    """The algorithm this project started from (github.com/unixpickle/inpaint-gan), approximate.
+
+    Reverse diffusion with a linear schedule and gradients averaged over samples of u_0. The defaults
+    are those of its notebook; the seed's names of the options are the same.
+
+    Args:
+        params: latents (N, D) or one group with ``streams``, see :class:`ChainOptimizer`.
+        steps: number of steps (the seed's ``num_steps``).
+        num_samples: samples of u_0 per step (``num_samples``).
+        temp: temperature of the energy (``temp``): log p(y | u) = -E / temp, temp = 2 noise_std^2.
+        xstart_temp: scale of the noise in those samples (``xstart_temp``); 1 = unbiased.
+        clip_std: largest standard deviation of the energy's gradient (``clip_std``); None = none.
+        clip_over: ``picture`` clips each chain by itself; ``batch`` is the seed's own form.
+        beta_start: variance of the last step (``beta_0``).
+        beta_end: variance of the first step (``beta_T``).
+        temperature: of the injected noise; 0 gives gradient descent on energy plus prior.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        steps: int = 500,
+        num_samples: int = 1,
+        temp: float = 1.0,
+        xstart_temp: float = 0.0,
+        clip_std: float | None = 5.0,
+        clip_over: Literal["picture", "batch"] = "picture",
+        beta_start: float = 1e-4,
+        beta_end: float = 0.02,
+        temperature: float = 1.0,
+    ) -> None:
+        require_positive(temp=temp)
+        super().__init__(
+            params,
+            steps=steps,
+            estimator="mean",
+            num_samples=num_samples,
+            noise_std=(temp / 2) ** 0.5,
+            schedule="linear",
+            beta_start=beta_start,
+            beta_end=beta_end,
+            xstart_temp=xstart_temp,
+            clip_std=clip_std,
+            clip_over=clip_over,
+            temperature=temperature,
+        )
