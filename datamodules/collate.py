@@ -1,0 +1,65 @@
+"""Masked pictures, one by one, become the batch that `LatentInpainter` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from lightning_inpaint.completions import Source
+
+__all__ = ["Sample", "Skipped", "collate"]
+
+
+class Sample(NamedTuple):
+    """One masked picture.
+
+    Attributes:
+        id: stable, unique name; keys the random stream and the output file.
+        index: position in the data set.
+        image: uint8 (R, R, C) at the generator's resolution R.
+        mask: float32 (R, R) in [0, 1], **1 = fill**.
+        label: class index, -1 = unknown.
+        source: the full-size original, or None if `image` is the original.
+        notes: (kind, sentence) for each thing about the picture that deserves a warning.
+    """
+
+    id: str
+    index: int
+    image: np.ndarray
+    mask: np.ndarray
+    label: int = -1
+    source: Source | None = None
+    notes: tuple[tuple[str, str], ...] = ()
+
+
+class Skipped(NamedTuple):
+    """Stands in for a picture that turned out unreadable; `collate` takes it out of the batch."""
+
+    id: str
+    reason: str
+
+
+def collate(items: Sequence[Sample | Skipped]) -> dict[str, Any]:
+    """Make a batch of samples.
+
+    Returns:
+        A dict: `image` uint8 (N, C, R, R); `mask` float32 (N, 1, R, R), **1 = fill**; `label` int64
+        (N,); `id`, `index`, `source` lists of N; `skipped`, a list of (id, reason), and `notes`, a list of
+        (id, kind, sentence). N is 0 if every picture of the batch was skipped.
+    """
+    samples = [item for item in items if isinstance(item, Sample)]
+    images = [torch.from_numpy(np.ascontiguousarray(s.image)).permute(2, 0, 1) for s in samples]
+    masks = [torch.from_numpy(np.ascontiguousarray(s.mask))[None] for s in samples]
+    return {
+        "image": torch.stack(images) if images else torch.empty(0, 3, 0, 0, dtype=torch.uint8),
+        "mask": torch.stack(masks) if masks else torch.empty(0, 1, 0, 0),
+        "label": torch.tensor([s.label for s in samples], dtype=torch.int64),
+        "id": [s.id for s in samples],
+        "index": [s.index for s in samples],
+        "source": [s.source for s in samples],
+        "skipped": [tuple(item) for item in items if isinstance(item, Skipped)],
+        "notes": [(s.id, kind, text) for s in samples for kind, text in s.notes],
+    }

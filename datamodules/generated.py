@@ -1,0 +1,139 @@
+"""A generator's own samples, masked: the seed's experiment, and the one without any data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from datamodules.base import MaskedPictures
+from datamodules.collate import Sample
+from datamodules.fitting import fit_picture
+from datamodules.inspection import inspect_mask
+from datamodules.labels import label_index
+from datamodules.masks import resolve_masks
+from datamodules.streams import torch_stream
+from lightning_inpaint.errors import UserError
+
+__all__ = ["GeneratedMasks", "draw_picture"]
+
+
+class GeneratedMasks(MaskedPictures):
+    """Pictures that a generator made itself, masked: there is a perfect completion to be found.
+
+    The seed's notebook completes eight pictures of class 8 (ships) with the right half missing.
+
+    Args:
+        generator: Bundled name (cifar10) or checkpoint of the generator that makes the pictures.
+        num: Number of pictures.
+        label: Class (name or number) of all pictures, or a list of classes to be repeated; null for
+            all the classes in turn. Ignored by a generator without classes.
+        masks: Mask by name (right_half, left_half, top_half, bottom_half, center, random_box, strokes,
+            random_pixels, checkerboard, all, none; with a number as in random_pixels:0.8), or a mask
+            file for every picture, or a folder or zip paired by id (0000.png). White = fill.
+        batch_size: Pictures completed at the same time; changes memory and speed, never results.
+        limit: Take only this many pictures, from the first; null for all.
+        invert_mask: Take black for fill instead of white.
+        seed: Seed of the pictures and of the random masks; each picture has a stream of its own.
+        num_workers: Processes that make pictures ahead; 0 makes them in the main process.
+    """
+
+    def __init__(
+        self,
+        generator: str = "cifar10",
+        num: int = 8,
+        label: int | str | list[int | str] | None = 8,
+        masks: str = "right_half",
+        batch_size: int = 8,
+        limit: int | None = None,
+        invert_mask: bool = False,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(batch_size, limit, seed, num_workers)
+        if num < 1:
+            raise UserError(f"--data.num is {num}, and must be at least 1.")
+        self.generator = generator
+        self.num = num
+        self.label = label
+        self.masks = masks
+        self.invert_mask = invert_mask
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the generator; pictures are made as they are asked for.
+
+        Raises:
+            UserError: if there is no such generator, class or mask.
+        """
+        # Imported here: the other data modules need no checkpoint readers.
+        from lightning_inpaint.generators import load_generator
+
+        self._network = load_generator(self.generator)
+        self._labels = self._classes()
+        self._provider = resolve_masks(self.masks, self.seed)
+        count = self.num if self.limit is None else min(self.num, self.limit)
+        self.begin([f"{number:04d}" for number in range(count)])
+
+    def _classes(self) -> Sequence[int]:
+        classes = int(self._network.num_classes)
+        if not classes:
+            return [-1]
+        if self.label is None:
+            return range(classes)
+        names = self._network.class_names or [str(number) for number in range(classes)]
+        wanted = self.label if isinstance(self.label, list) else [self.label]
+        if not wanted:
+            raise UserError("--data.label is an empty list; pass null for all the classes in turn.")
+        labels = [label_index(label, names) for label in wanted]
+        if min(labels) < 0:
+            raise UserError(
+                "--data.label -1: a generator with classes needs one to make a picture."
+            )
+        return labels
+
+    def sample(self, position: int) -> Sample:
+        """Make and mask the picture at a position."""
+        name, resolution = self.ids[position], int(self._network.resolution)
+        label = self._labels[position % len(self._labels)]
+        picture = draw_picture(self._network, label, torch_stream(self.seed, "generated", name))
+        variant = self._provider.variants(name)[0]
+        mask = self._provider.load(variant, name, resolution)
+        if self.invert_mask:
+            mask = np.uint8(255) - mask
+        fitted = fit_picture(picture, mask, resolution, name=name)
+        notes = inspect_mask(mask, fitted, drawn_by_hand=self._provider.from_files)
+        return Sample(name, position, *fitted[:2], label, fitted.source, notes)
+
+
+def draw_picture(network: nn.Module, label: int, stream: torch.Generator) -> np.ndarray:
+    """One picture of a generator with z and noise drawn from a stream: uint8 (R, R, C).
+
+    Pictures are made one at a time: in a batch they would differ in the last bit with its size.
+
+    Args:
+        network: a generator (see `lightning_inpaint.generators`), in eval mode.
+        label: class index, or -1 for a generator without classes.
+        stream: CPU random stream of this picture.
+    """
+    z = torch.randn(1, int(network.z_dim), generator=stream)
+    labels = torch.tensor([label]) if label >= 0 else None
+    with torch.inference_mode():
+        image = _with_noise(network, z, labels, stream)[0]
+    levels = ((image.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return levels.permute(1, 2, 0).numpy()
+
+
+def _with_noise(
+    network: nn.Module, z: Tensor, labels: Tensor | None, stream: torch.Generator
+) -> Tensor:
+    shapes = getattr(network, "noise_shapes", None)
+    if shapes is not None:
+        noise = [torch.randn(1, 1, *shape, generator=stream) for shape in shapes]
+        image: Tensor = network.synthesis(network.mapping(z, labels), noise=noise)
+        return image
+    # A generator that draws noise of its own takes it from the global stream.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=stream)))
+        return network(z, labels)

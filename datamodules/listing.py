@@ -1,0 +1,266 @@
+"""Which pictures a folder or zip holds: names only, nothing is decoded here.
+
+Ids become file names of the output, so they are made safe here: no `..`, no control characters,
+no two alike even on a file system that ignores case.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import unicodedata
+import zipfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from datamodules.pictures import PictureError
+from lightning_inpaint.errors import UserError
+
+__all__ = ["FileRef", "Listing", "list_pictures", "number_repeats", "safe_id", "unique_ids"]
+
+SUFFIXES = frozenset(
+    [".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".tga", ".ico"]
+)
+# First bytes of the common formats, for pictures whose name does not say what they are.
+_MAGIC = re.compile(
+    rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|BM.{4}\0\0\0\0|RIFF.{4}WEBP|II\*\0|MM\0\*", re.DOTALL
+)
+_MAX_BYTES = 2**30  # of one file inside a zip, which could unpack to anything
+
+
+class FileRef(NamedTuple):
+    """A file in a folder (`archive` None, `name` a path) or a member of a zip."""
+
+    name: str
+    archive: str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.archive is None else f"{self.archive}/{self.name}"
+
+    def read(self) -> bytes:
+        """The bytes of the file; raises PictureError where there are none to be had."""
+        data = _read_member(self) if self.archive else _read_file(self)
+        if not data:
+            raise PictureError(f"{self}: the file is empty (0 bytes).")
+        return data
+
+
+def _read_file(file: FileRef) -> bytes:
+    path = Path(file.name)
+    try:
+        mode = path.stat().st_mode
+        # A named pipe or device called x.png would make open() wait for ever.
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise PictureError(f"{file}: this is {what}, not a picture.")
+        return path.read_bytes()
+    except FileNotFoundError:
+        what = "broken symbolic link" if path.is_symlink() else "no such file"
+        raise PictureError(f"{file}: {what}.") from None
+    except PermissionError:
+        raise PictureError(f"{file}: permission denied.") from None
+    except OSError as error:
+        raise PictureError(f"{file}: {error.strerror or error}.") from None
+
+
+def _read_member(file: FileRef) -> bytes:
+    archive = open_zip(str(file.archive), os.getpid())
+    try:
+        if archive.getinfo(file.name).file_size > _MAX_BYTES:
+            raise PictureError(f"{file}: unpacks to more than {_MAX_BYTES >> 20} MiB, not read.")
+        return archive.read(file.name)
+    except RuntimeError as error:  # also NotImplementedError
+        what = "it is encrypted" if "encrypted" in str(error) else str(error)
+        raise PictureError(f"{file}: cannot be unpacked: {what}.") from None
+    except (KeyError, OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
+        raise PictureError(f"{file}: cannot be unpacked: {error}.") from None
+    except Exception as error:  # zlib, lzma and bz2 each have an exception of their own
+        raise PictureError(f"{file}: damaged in the zip: {error}.") from None
+
+
+@lru_cache(maxsize=8)
+def open_zip(path: str, pid: int) -> zipfile.ZipFile:
+    """Open a zip once per process (a handle shared across a fork would share its position).
+
+    Raises:
+        UserError: if it is not a zip.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: cannot be opened as a zip file: {error}.") from None
+
+
+class Listing(NamedTuple):
+    """What a folder or zip holds.
+
+    Attributes:
+        files: (relative name, file), sorted by name.
+        skipped: (id, one-line reason) of what looks like a picture by its name only.
+    """
+
+    files: list[tuple[str, FileRef]]
+    skipped: list[tuple[str, str]]
+
+
+def list_pictures(root: Path, exclude: Path | None = None) -> Listing:
+    """List the pictures of a folder (with sub-folders), zip, or single file, sorted by name.
+
+    Hidden files and `__MACOSX` are left out; files of another kind are ignored unless their first
+    bytes say that they are pictures.
+
+    Args:
+        root: the folder, zip or picture.
+        exclude: a folder inside `root` to leave out (that of the masks).
+
+    Raises:
+        UserError: if `root` does not exist or is a broken zip.
+    """
+    if root.is_dir():
+        return _sorted(_walk(root, exclude))
+    if not root.is_file():
+        raise UserError(f"{root}: no such file or folder.")
+    if root.suffix.lower() == ".zip":
+        return _sorted(_members(root))
+    return Listing([(root.name, FileRef(str(root)))], [])
+
+
+Found = tuple[str, FileRef | str]  # relative name, and either the file or the reason against it
+
+
+def _sorted(found: Iterator[Found]) -> Listing:
+    listing = Listing([], [])
+    for name, what in sorted(found, key=lambda item: item[0]):
+        if isinstance(what, FileRef):
+            listing.files.append((name, what))
+        else:
+            listing.skipped.append((safe_id(name), what))
+    return listing
+
+
+def _hidden(parts: tuple[str, ...]) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def _walk(root: Path, exclude: Path | None) -> Iterator[Found]:
+    excluded = exclude.resolve() if exclude else None
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a symbolic link to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        if excluded and excluded != root.resolve():
+            folders[:] = [name for name in folders if Path(folder, name).resolve() != excluded]
+        relative = os.path.relpath(folder, root)
+        prefix = "" if relative == "." else relative.replace(os.sep, "/") + "/"
+        if _hidden(PurePosixPath(prefix).parts):
+            folders.clear()
+            continue
+        if not names and not folders and PurePosixPath(prefix).suffix.lower() in SUFFIXES:
+            yield prefix[:-1], f"{folder}: this is an empty folder, not a picture."
+        for name in names:
+            file = FileRef(os.path.join(folder, name))
+            if not name.startswith(".") and _is_picture(file):
+                yield prefix + name, file
+
+
+def _members(path: Path) -> Iterator[Found]:
+    for info in open_zip(str(path), os.getpid()).infolist():
+        parts = PurePosixPath(info.filename).parts
+        file = FileRef(info.filename, str(path))
+        if info.is_dir() or _hidden(tuple(part for part in parts if part != "..")):
+            continue
+        if not _is_picture(file):
+            continue
+        if ".." in parts or info.filename.startswith("/"):
+            yield info.filename, f"{file}: a name in a zip must not lead out of it."
+        else:
+            yield info.filename, file
+
+
+def _is_picture(file: FileRef) -> bool:
+    if PurePosixPath(file.name).suffix.lower() in SUFFIXES:
+        return True
+    try:
+        return _MAGIC.match(_first_bytes(file)) is not None
+    except (OSError, RuntimeError, zipfile.BadZipFile):
+        return False
+
+
+def _first_bytes(file: FileRef) -> bytes:
+    if file.archive:
+        with open_zip(file.archive, os.getpid()).open(file.name) as stream:
+            return stream.read(16)
+    if not stat.S_ISREG(os.stat(file.name).st_mode):
+        return b""
+    with open(file.name, "rb") as stream:
+        return stream.read(16)
+
+
+def stem(name: str) -> str:
+    """Relative name without its picture extension: `cat/0001.jpg` becomes `cat/0001`."""
+    suffix = PurePosixPath(name).suffix
+    return name[: -len(suffix)] if suffix.lower() in SUFFIXES else name
+
+
+def safe_id(name: str) -> str:
+    """Make a relative name fit for an output file: percent-code what a name should not hold.
+
+    Bytes that are not UTF-8, control characters, backslashes and colons are coded; `..`, `.` and
+    empty parts vanish; a folder called `x.png` becomes `x_png`, since a picture called `x` may write
+    a file of that name.
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".", "..")]
+    folders = [_coded(_folder(part)) for part in parts[:-1]]
+    return "/".join([*folders, _coded(parts[-1])] if parts else ["picture"])
+
+
+def _folder(part: str) -> str:
+    return "_".join(part.rsplit(".", 1)) if stem(part) != part else part
+
+
+def _coded(part: str) -> str:
+    def code(match: re.Match[str]) -> str:
+        return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape"))
+
+    return re.sub(r'[\x00-\x1f\x7f\\:*?"<>|\ud800-\udfff]', code, part)
+
+
+def unique_ids(names: list[str]) -> list[str]:
+    """Ids for relative names with extension: the stem, or `stem_ext` for those whose stems collide.
+
+    `a.png` and `a.jpg` become `a_png` and `a_jpg` whatever their order; what still collides, or would
+    on a file system that ignores case, gets `~2`, `~3`, ...
+    """
+    stems = [safe_id(stem(name)) for name in names]
+    counts: dict[str, int] = {}
+    for key in map(_folded, stems):
+        counts[key] = counts.get(key, 0) + 1
+    ids = []
+    for name, short in zip(names, stems, strict=True):
+        suffix = PurePosixPath(name).suffix[1:]
+        ids.append(f"{short}_{suffix}" if counts[_folded(short)] > 1 and suffix else short)
+    return number_repeats(ids)
+
+
+def number_repeats(names: list[str]) -> list[str]:
+    """Append `~2`, `~3`, ... to names that occurred before, letter case and accents' form aside."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        number, candidate = 1, name
+        while _folded(candidate) in taken:
+            number += 1
+            candidate = f"{name}~{number}"
+        taken.add(_folded(candidate))
+        result.append(candidate)
+    return result
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

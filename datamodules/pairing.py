@@ -1,0 +1,129 @@
+"""Which mask belongs to which picture, for masks that come as files (white = fill)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from datamodules.listing import FileRef, list_pictures, stem
+from datamodules.pictures import PictureError, read_mask
+from lightning_inpaint.errors import UserError
+
+__all__ = ["MaskProvider", "MaskVariant", "PairedMasks", "SingleMask", "split_mask_suffix"]
+
+_SUFFIX = re.compile(r"(?P<stem>.+?)(?P<suffix>[_-]mask\d*)", re.DOTALL)
+
+
+class MaskVariant(NamedTuple):
+    """One mask of one picture: what it adds to the picture's id, and its file if it has one."""
+
+    suffix: str = ""
+    file: FileRef | None = None
+
+
+class MaskProvider(Protocol):
+    """Where the masks of a job come from."""
+
+    @property
+    def from_files(self) -> bool:
+        """True where somebody drew the masks, so that a look at their polarity is worthwhile."""
+        ...
+
+    def variants(self, key: str) -> list[MaskVariant]:
+        """The masks of the picture with relative stem `key`; raises PictureError if it has none."""
+        ...
+
+    def load(self, variant: MaskVariant, picture_id: str, resolution: int) -> np.ndarray:
+        """Mask uint8 (H, W), 255 = fill; generated kinds have H = W = resolution."""
+        ...
+
+
+def split_mask_suffix(name: str) -> tuple[str, str]:
+    """Split `cat/0001_mask002` into `cat/0001` and `_mask002`; the second is empty without one."""
+    match = _SUFFIX.fullmatch(name)
+    return (match["stem"], match["suffix"]) if match else (name, "")
+
+
+def pairing_key(name: str) -> str:
+    """The same key for a name written with composed or decomposed accents (macOS zips differ)."""
+    return unicodedata.normalize("NFC", name)
+
+
+class SingleMask:
+    """One mask file for every picture.
+
+    Raises:
+        UserError: if it cannot be read, since then there is nothing to do.
+    """
+
+    from_files = True
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.mask = read_mask(FileRef(str(path)))
+
+    def variants(self, key: str) -> list[MaskVariant]:
+        """The one mask."""
+        return [MaskVariant("", FileRef(str(self.path)))]
+
+    def load(self, variant: MaskVariant, picture_id: str, resolution: int) -> np.ndarray:
+        """The mask, uint8 (H, W), 255 = fill."""
+        return self.mask.copy()
+
+
+class PairedMasks:
+    """Masks in a folder or zip, paired by relative stem.
+
+    Picture `cat/0001.jpg` takes `cat/0001.png`, or each of `cat/0001_mask.png`, `cat/0001_mask001.png`,
+    ...; several of them make several jobs whose ids end in the mask's suffix. A single folder around
+    everything (as zips often have) may be there on either side or not.
+    """
+
+    from_files = True
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._by_key: dict[str, list[MaskVariant]] = {}
+        listing = list_pictures(path)
+        if not listing.files:
+            raise UserError(f"{path}: there are no masks in it (--data.masks).")
+        names = [stem(name) for name, _ in listing.files]
+        self._root = common_root(names)
+        for name, (_, file) in zip(names, listing.files, strict=True):
+            self._add(name, "", file)
+            base, suffix = split_mask_suffix(name)
+            if suffix:
+                self._add(base, suffix, file)
+
+    def _add(self, name: str, suffix: str, file: FileRef) -> None:
+        self._by_key.setdefault(pairing_key(name), []).append(MaskVariant(suffix, file))
+
+    def variants(self, key: str) -> list[MaskVariant]:
+        """The masks of the picture with relative stem `key`, plain name first.
+
+        A single mask adds no suffix to the id unless its name has one.
+        """
+        key = pairing_key(key)
+        candidates = [key, self._root + key, key.partition("/")[2]]
+        for candidate in candidates:
+            if candidate in self._by_key:
+                return self._by_key[candidate]
+        name = PurePosixPath(key).name
+        raise PictureError(
+            f"{key}: no mask in {self.path} (looked for {key}.png and {name}_mask*.png)."
+        )
+
+    def load(self, variant: MaskVariant, picture_id: str, resolution: int) -> np.ndarray:
+        """Read the mask: uint8 (H, W), 255 = fill."""
+        assert variant.file is not None
+        return read_mask(variant.file)
+
+
+def common_root(names: list[str]) -> str:
+    """The folder that holds everything, with its slash, or an empty string."""
+    first = {name.partition("/")[0] for name in names}
+    return f"{first.pop()}/" if len(first) == 1 and all("/" in name for name in names) else ""

@@ -1,0 +1,144 @@
+"""Pictures as they come, made into RGB uint8 arrays; masks into grey ones.
+
+Whatever is wrong with a file comes out as a PictureError: one line that names the file and says why.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lightning_inpaint.errors import UserError
+
+if TYPE_CHECKING:
+    from datamodules.listing import FileRef
+
+__all__ = [
+    "MAX_PIXELS",
+    "PictureError",
+    "decode_mask",
+    "decode_picture",
+    "read_mask",
+    "read_picture",
+]
+
+MAX_PIXELS = 2**27
+"""Pictures with more pixels (134 million; 11,585 x 11,585) are refused before they are decoded."""
+
+_ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
+
+
+class PictureError(UserError):
+    """One picture (or its mask) cannot be used; the job goes on without it."""
+
+
+def read_picture(file: FileRef) -> np.ndarray:
+    """Read a picture: RGB uint8 (H, W, 3), upright, first frame, transparency over white.
+
+    Raises:
+        PictureError: with the reason, if it cannot be read.
+    """
+    return decode_picture(file.read(), str(file))
+
+
+def read_mask(file: FileRef) -> np.ndarray:
+    """Read a mask: uint8 (H, W), 255 = fill, grey in between = partly.
+
+    Raises:
+        PictureError: with the reason, if it cannot be read.
+    """
+    return decode_mask(file.read(), str(file))
+
+
+def decode_picture(data: bytes, name: str) -> np.ndarray:
+    """Decode a picture from its bytes; see read_picture."""
+    image = _open(data, name)
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        image = Image.new("RGBA", layer.size, "white")
+        image.alpha_composite(layer)
+    return np.array(_converted(_eight_bit(image, name), "RGB", name))
+
+
+def decode_mask(data: bytes, name: str) -> np.ndarray:
+    """Decode a mask from its bytes; see read_mask.
+
+    Transparent parts count as black. A JPEG's or WebP's nearly black and nearly white values are
+    taken for black and white. A mask of zeros and ones is taken for one of 0 and 255.
+    """
+    image = _open(data, name)
+    lossy = image.format in ("JPEG", "MPO", "WEBP")
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        image = Image.new("RGBA", layer.size, "black")
+        image.alpha_composite(layer)
+    mask = np.array(_converted(_eight_bit(image, name), "L", name))
+    if lossy:
+        mask[mask < 24] = 0
+        mask[mask > 231] = 255
+    if mask.max() == 1:
+        mask *= 255
+    return mask
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    """Decode fully and turn upright; every failure becomes a PictureError."""
+    try:
+        with warnings.catch_warnings():
+            # Our own limit on the number of pixels, and our own words on damage, replace Pillow's.
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data))
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise PictureError(
+                    f"{name}: {width} x {height} pixels are more than the {MAX_PIXELS:,} "
+                    "allowed; scale it down."
+                )
+            image.seek(0)
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            upright.format = image.format  # a turned copy forgets it
+            return upright
+    except PictureError:
+        raise
+    except UnidentifiedImageError:
+        raise PictureError(f"{name}: not a picture in a format that can be read.") from None
+    except Image.DecompressionBombError:
+        raise PictureError(
+            f"{name}: more than the {MAX_PIXELS:,} pixels allowed; scale it down."
+        ) from None
+    except MemoryError:
+        raise PictureError(f"{name}: not enough memory to decode it.") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PictureError(f"{name}: damaged: {reason}.") from None
+
+
+def _eight_bit(image: Image.Image, name: str) -> Image.Image:
+    """Grey of 16 and 32 bits or float, scaled to 8 bits; other modes as they are."""
+    if not (image.mode.startswith("I") or image.mode == "F"):
+        return image
+    values = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise PictureError(f"{name}: holds negative or non-finite values; save it as 8-bit PNG.")
+    top = values.max()
+    if image.mode == "F" and top <= 1:
+        white = 1.0
+    elif image.mode in ("I", "F") and top <= 255:
+        white = 255.0
+    elif top <= 65535:
+        white = 65535.0
+    else:
+        raise PictureError(f"{name}: holds values above 65535; save it as 8-bit PNG.")
+    return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
+
+
+def _converted(image: Image.Image, mode: str, name: str) -> Image.Image:
+    try:
+        return image if image.mode == mode else image.convert(mode)
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{name}: colour mode {image.mode} cannot be read: {error}.") from None
