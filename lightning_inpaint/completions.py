@@ -29,7 +29,7 @@ class Source(NamedTuple):
     box: tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Completions:
     """Completions of ``N`` pictures with ``K`` chains each, on the CPU.
 

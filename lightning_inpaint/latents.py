@@ -1,0 +1,236 @@
+"""What is being sampled: everything Gaussian that enters the picture, as one flat vector per chain.
+
+A latent space maps u ~ N(0, I) in R^D to pictures. Its name is a base and what is added to it:
+
+* ``z``: the generator's own z; ``z+``: one z per layer (Z+);
+* ``w``, ``w+``: the style vectors, shared or one per layer, with a Gaussian prior fitted to mapped
+  latents before the mapping network's last leaky ReLU, where they are nearest to Gaussian (PULSE,
+  Menon et al. 2020, arXiv:2003.03808; the "P space" of Zhu et al. 2020, arXiv:2012.09036), one mean
+  per class and one covariance for all;
+* ``+noise``: the noise maps, which are N(0, I) inputs like z;
+* ``+slack``: Gaussian latents added to the features before each block's last non-linearity, a way out
+  of the generator's range that keeps the prior exactly Gaussian.
+
+``z+noise``, ``z++noise`` (one z per layer, and noise), ``z++noise+slack`` are examples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .generators.stylegan2 import LRELU_GAIN, StyleGAN2Generator
+
+__all__ = ["BASES", "LatentName", "LatentSpace", "NoiseSource", "parse_latents"]
+
+BASES = ("z", "z+", "w", "w+")
+NoiseSource = Callable[[int], Tensor]
+"""Called with a number of values, returns (N, values) standard normal for the maps of one call."""
+
+
+@dataclass(frozen=True)
+class LatentName:
+    """A latent space's name, taken apart."""
+
+    base: str
+    noise: bool
+    slack: bool
+
+
+class Part(NamedTuple):
+    """A named stretch of the flat vector."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+def parse_latents(name: str) -> LatentName:
+    """Take a name like ``z++noise+slack`` apart.
+
+    Raises:
+        ValueError: the base or an addition is unknown.
+    """
+    rest, noise, slack = name, False, False
+    if rest.endswith("+slack"):
+        rest, slack = rest.removesuffix("+slack"), True
+    if rest.endswith("+noise"):
+        rest, noise = rest.removesuffix("+noise"), True
+    if rest not in BASES:
+        raise ValueError(
+            f"latents {name!r} are unknown: take z, z+, w or w+, followed by +noise, by +slack, "
+            "by both (+noise+slack) or by nothing"
+        )
+    return LatentName(rest, noise, slack)
+
+
+def _inverse_activation(w: Tensor) -> Tensor:
+    return F.leaky_relu(w / LRELU_GAIN, 5.0)
+
+
+class LatentSpace(nn.Module):
+    """u ~ N(0, I) in R^dim to pictures, through a frozen generator.
+
+    Args:
+        generator: any module ``(z, labels) -> pictures`` with ``z_dim``; spaces other than ``z`` need
+            the native :class:`StyleGAN2Generator`.
+        name: see the module's text.
+        slack: standard deviation of the slack per resolution (4, 8, ...), as a share of the standard
+            deviation of the features it is added to; one number serves all resolutions.
+
+    Attributes:
+        dim: D, the length of the flat vector.
+        parts: its stretches in order; each is a named, shaped piece.
+
+    Raises:
+        ValueError: unknown name, a space that this generator does not have, or negative slack.
+    """
+
+    def __init__(
+        self, generator: nn.Module, name: str = "z+noise", slack: float | Sequence[float] = 0.05
+    ) -> None:
+        super().__init__()
+        parsed = parse_latents(name)
+        self.name, self.parsed, self.generator = name, parsed, generator
+        native = isinstance(generator, StyleGAN2Generator)
+        if not native and (parsed.base != "z" or parsed.noise or parsed.slack):
+            raise ValueError(
+                f"latents {name!r} need a StyleGAN2 generator; "
+                f"for {type(generator).__name__} only 'z' can be sampled"
+            )
+        self.parts = [Part("base", self._base_shape())]
+        if parsed.noise:
+            self.parts += [Part(f"noise{i}", s) for i, s in enumerate(generator.noise_shapes)]
+        if parsed.slack:
+            self.register_buffer("slack_scale", self._slack_scale(slack), persistent=False)
+            blocks = generator.synthesis.blocks
+            self.parts += [
+                Part(f"slack{b.resolution}", (b.out_channels, b.resolution, b.resolution))
+                for b, scale in zip(blocks, self.slack_scale.tolist(), strict=True)
+                if scale > 0
+            ]
+        if parsed.base.startswith("w"):
+            mean, factor = self._fit_styles()
+            self.register_buffer("style_mean", mean, persistent=False)
+            self.register_buffer("style_factor", factor, persistent=False)
+        self.dim = sum(p.size for p in self.parts)
+
+    def _base_shape(self) -> tuple[int, ...]:
+        generator = self.generator
+        width = generator.z_dim if self.parsed.base.startswith("z") else generator.w_dim
+        return (generator.num_ws, width) if self.parsed.base.endswith("+") else (width,)
+
+    def split(self, u: Tensor) -> dict[str, Tensor]:
+        """The flat vectors (N, dim) as named pieces, each (N, *shape)."""
+        pieces = u.split([p.size for p in self.parts], dim=1)
+        return {
+            p.name: x.unflatten(1, p.shape) for p, x in zip(self.parts, pieces, strict=True)
+        }
+
+    def forward(
+        self, u: Tensor, labels: Tensor | None = None, noise: NoiseSource | str | None = None
+    ) -> Tensor:
+        """Draw pictures.
+
+        Args:
+            u: (N, dim).
+            labels: (N,) class indices; None for an unconditional generator.
+            noise: where noise maps that are no latents come from: ``"const"`` (stored with the
+                weights), None (none), or a :data:`NoiseSource` that redraws them.
+
+        Returns:
+            (N, C, H, W) in about [-1, 1].
+        """
+        pieces = self.split(u)
+        generator = self.generator
+        if not isinstance(generator, StyleGAN2Generator):
+            return generator(pieces["base"], labels)
+        ws = self._styles(pieces["base"], labels)
+        return generator.synthesis(ws, self._noise(pieces, noise), self._slack(pieces))
+
+    def _styles(self, base: Tensor, labels: Tensor | None) -> Tensor:
+        generator = self.generator
+        if self.parsed.base.startswith("z"):
+            return generator.mapping(base, labels)
+        mean = self.style_mean[0 if labels is None else labels]
+        if base.ndim == 3:
+            mean = mean[:, None]
+        ws = F.leaky_relu(mean + base @ self.style_factor.T, 0.2) * LRELU_GAIN
+        return ws if ws.ndim == 3 else ws[:, None].expand(-1, generator.num_ws, -1)
+
+    def _noise(
+        self, pieces: dict[str, Tensor], noise: NoiseSource | str | None
+    ) -> Sequence[Tensor] | str | None:
+        shapes = self.generator.noise_shapes
+        if not self.parsed.noise:
+            if noise is None or isinstance(noise, str):
+                return noise
+            sizes = [h * w for h, w in shapes]
+            flat = noise(sum(sizes)).split(sizes, dim=1)
+            maps = [x.unflatten(1, (1, *s)) for x, s in zip(flat, shapes, strict=True)]
+        else:
+            maps = [pieces[f"noise{i}"][:, None] for i in range(len(shapes))]
+        it = iter(maps)
+        return [next(it) if c.use_noise else None for c in self.generator.synthesis.convolutions]
+
+    def _slack(self, pieces: dict[str, Tensor]) -> list[Tensor | None] | None:
+        if not self.parsed.slack:
+            return None
+        blocks = self.generator.synthesis.blocks
+        return [
+            pieces[key] * self.slack_scale[i] if (key := f"slack{b.resolution}") in pieces else None
+            for i, b in enumerate(blocks)
+        ]
+
+    @torch.no_grad()
+    def _prior_styles(self, draws: int) -> tuple[Tensor, Tensor]:
+        """Mapped prior draws (classes, draws, w_dim) and their labels; the same at each call."""
+        generator = self.generator
+        random = torch.Generator().manual_seed(0)
+        classes = max(generator.num_classes, 1)
+        z = torch.randn(classes * draws, generator.z_dim, generator=random)
+        weight = next(generator.parameters())
+        labels = torch.arange(classes).repeat_interleave(draws).to(weight.device)
+        w = generator.mapping.single(z.to(weight), labels if generator.num_classes else None)
+        return w.unflatten(0, (classes, draws)), labels
+
+    def _fit_styles(self, draws: int = 4096) -> tuple[Tensor, Tensor]:
+        """Mean per class and Cholesky factor of the common covariance, before the last activation."""
+        w, _ = self._prior_styles(max(draws // max(self.generator.num_classes, 1), 1024))
+        v = _inverse_activation(w)
+        mean = v.mean(dim=1)
+        centred = (v - mean[:, None]).flatten(0, 1).double()
+        covariance = centred.T @ centred / centred.shape[0]
+        ridge = 1e-6 * covariance.diagonal().mean() * torch.eye(len(covariance)).to(covariance)
+        return mean, torch.linalg.cholesky(covariance + ridge).to(v)
+
+    @torch.no_grad()
+    def _slack_scale(self, slack: float | Sequence[float]) -> Tensor:
+        """tau per resolution: ``slack`` times the spread of the features under the prior."""
+        blocks = self.generator.synthesis.blocks
+        shares = [float(slack)] * len(blocks) if isinstance(slack, (int, float)) else list(slack)
+        if len(shares) != len(blocks) or min(shares) < 0:
+            raise ValueError(
+                f"slack must be one number or {len(blocks)} of them, none negative, got {slack}"
+            )
+        w, _ = self._prior_styles(16)
+        ws = w.flatten(0, 1)[:, None].expand(-1, self.generator.num_ws, -1)
+        spread: list[Tensor] = []
+        hooks = [
+            b.conv1.register_forward_hook(lambda m, i, out: spread.append(out.std())) for b in blocks
+        ]
+        try:
+            self.generator.synthesis(ws)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.tensor(shares, device=ws.device, dtype=ws.dtype) * torch.stack(spread)

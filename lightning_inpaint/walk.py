@@ -1,0 +1,84 @@
+"""One walk of a batch of chains, from their start to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .likelihood import masked_squared_error
+from .optim.base import ChainOptimizer
+from .posterior import Posterior
+
+__all__ = ["Report", "Walk", "walk"]
+
+Report = Callable[[int, int, Tensor, Tensor], None]
+
+
+class Walk(NamedTuple):
+    """Where the chains ended and how they went; one row per chain.
+
+    Attributes:
+        latents: (N, D), final.
+        pictures: (N, C, H, W), generated from them, in about [-1, 1].
+        energy: (N,), of those pictures.
+        trace: (steps, N), energies seen by each step.
+        diagnostics: figures by name, each (N,).
+    """
+
+    latents: Tensor
+    pictures: Tensor
+    energy: Tensor
+    trace: Tensor
+    diagnostics: dict[str, Tensor]
+
+    @property
+    def finite(self) -> Tensor:
+        """(N,) whether a chain ended in finite latents and a finite energy."""
+        return self.energy.isfinite() & self.latents.isfinite().all(dim=1)
+
+    def replace_rows(self, rows: Tensor, other: Walk) -> Walk:
+        """This walk with ``rows`` (indices) taken from ``other``."""
+        diagnostics = {
+            key: value.index_copy(0, rows, other.diagnostics[key])
+            for key, value in self.diagnostics.items()
+        }
+        return Walk(
+            self.latents.index_copy(0, rows, other.latents),
+            self.pictures.index_copy(0, rows, other.pictures),
+            self.energy.index_copy(0, rows, other.energy),
+            self.trace.index_copy(1, rows, other.trace),
+            diagnostics,
+        )
+
+
+def walk(
+    posterior: Posterior,
+    u: nn.Parameter,
+    optimizer: ChainOptimizer,
+    report: Report | None = None,
+    every: int = 10,
+) -> Walk:
+    """Run ``optimizer`` on ``u`` to its end. Nothing in the loop waits for the device.
+
+    Args:
+        posterior: energies and pictures.
+        u: (N, D), the chains, moved in place.
+        optimizer: a sampler over ``u``.
+        report: called with (steps made, steps, energies (N,), latents (N, D)).
+        every: steps between reports; the last step is always reported.
+    """
+    closure, steps = posterior.closure(u), optimizer.steps
+    trace = torch.empty(steps, len(u), device=u.device, dtype=u.dtype)
+    for step in range(1, steps + 1):
+        energy = optimizer.step(closure)
+        trace[step - 1] = energy
+        if report is not None and (step % every == 0 or step == steps):
+            report(step, steps, energy, u.detach())
+    with torch.no_grad():
+        pictures = posterior.decode(u)
+        evidence = posterior.evidence
+        energy = masked_squared_error(pictures, evidence.target, evidence.known)
+    return Walk(u.detach(), pictures, energy, trace, optimizer.diagnostics())
