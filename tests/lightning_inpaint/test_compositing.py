@@ -64,7 +64,8 @@ def test_composite_keeps_known_and_fills_hole_bit_for_bit(chains):
     mask = torch.zeros(2, 1, 8, 8)
     mask[..., 4:] = 1
     result = composite(image, mask, raw)
-    assert result.shape == raw.shape and result.dtype == torch.uint8
+    assert result.shape == raw.shape
+    assert result.dtype == torch.uint8
     expected = image if chains is None else image[:, None].expand(-1, chains, -1, -1, -1)
     assert torch.equal(result[..., :4], expected[..., :4])
     assert torch.equal(result[..., 4:], raw[..., 4:])
@@ -118,7 +119,8 @@ def test_paste_keeps_known_pixels_at_full_size(rng, blend, channels):
     raw = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
     result = paste_into_source(source, raw, blend)
     known = source.mask == 0
-    assert result.shape == source.image.shape and result.dtype == np.uint8
+    assert result.shape == source.image.shape
+    assert result.dtype == np.uint8
     np.testing.assert_array_equal(result[known], source.image[known])
     assert (result[~known] != source.image[~known]).mean() > 0.9
 
