@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Container, Sequence
 from typing import Any
 
+import numpy as np
 from pytorch_lightning import LightningDataModule
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.collate import Sample, Skipped, collate
+from datamodules.fitting import Fit, fit_picture
+from datamodules.inspection import inspect_mask
+from datamodules.pairing import MaskProvider, MaskVariant
 from datamodules.pictures import PictureError
 from lightning_inpaint.errors import UserError
 
@@ -59,12 +65,63 @@ class MaskedPictures(LightningDataModule):
         """Number of pictures to be served."""
         return len(self.order)
 
+    def mask_picture(
+        self,
+        position: int,
+        image: np.ndarray,
+        masks: MaskProvider,
+        variant: MaskVariant,
+        resolution: int,
+        label: int,
+        *,
+        fit: Fit = "resize",
+        invert: bool = False,
+        name: str | None = None,
+    ) -> Sample:
+        """Put a picture, uint8 (H, W, 3), and its mask together at the generator's resolution.
+
+        Raises:
+            PictureError: if the mask cannot be read or has the wrong size.
+        """
+        mask = masks.load(variant, self.ids[position], resolution)
+        if invert:
+            mask = np.uint8(255) - mask
+        title = f"its mask {variant.file}" if variant.file else "its mask"
+        name = name or self.ids[position]
+        fitted = fit_picture(image, mask, resolution, fit, name=name, mask_name=title)
+        return Sample(
+            id=self.ids[position],
+            index=position,
+            image=fitted.image,
+            mask=fitted.mask,
+            label=label,
+            source=fitted.source,
+            notes=inspect_mask(mask, fitted, drawn_by_hand=masks.from_files),
+        )
+
+    def keep_shard(self, shard: str | None) -> None:
+        """Serve part k of n only, for a shard written `k/n`: every n-th picture from the k-th.
+
+        Raises:
+            UserError: if it is not two whole numbers with 1 <= k <= n.
+        """
+        if shard is None:
+            return
+        part, _, parts = shard.partition("/")
+        if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+            raise UserError(
+                f"--data.shard is {shard!r}, and must be like 3/16, from 1/16 to 16/16."
+            )
+        self.order = self.order[int(part) - 1 :: int(parts)]
+
     def begin(self, ids: Sequence[str], skipped: Sequence[tuple[str, str]] = ()) -> None:
         """Start over with these pictures (a subclass's `setup` ends with it)."""
         self.ids = list(ids)
         self.order = list(range(len(self.ids)))
         self.skipped = list(skipped)
         self.notes = []
+        if skipped:
+            rank_zero_warn(f"left out {len(skipped)} pictures, the first: {skipped[0][1]}")
 
     def leave_out(self, ids: Container[str]) -> int:
         """Serve all but these pictures, as when resuming; returns how many are left."""
@@ -93,7 +150,7 @@ class MaskedPictures(LightningDataModule):
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Take `skipped` and `notes` out of the batch and keep them.
 
-        Lightning calls this in the training process, so that it sees what data-loader workers found.
+        Lightning calls this in the main process, so what data-loader workers found arrives here.
         """
         if isinstance(batch, dict):
             for name, reason in batch.pop("skipped", ()):
@@ -115,6 +172,12 @@ class _Served(Dataset[Sample | Skipped]):
 
     def __len__(self) -> int:
         return len(self.order)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker that is not forked gets a pickle, and the trainer need not come along.
+        pictures = copy.copy(self.pictures)
+        pictures.trainer = None
+        return {"pictures": pictures, "order": self.order}
 
     def __getitem__(self, item: int) -> Sample | Skipped:
         position = self.order[item]

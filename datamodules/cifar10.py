@@ -8,9 +8,8 @@ import numpy as np
 
 from datamodules.base import MaskedPictures
 from datamodules.collate import Sample
-from datamodules.fitting import fit_picture
-from datamodules.inspection import inspect_mask
 from datamodules.masks import resolve_masks
+from datamodules.pairing import PictureKey
 from lightning_inpaint.errors import UserError
 
 __all__ = ["CIFAR10Masks"]
@@ -23,9 +22,10 @@ class CIFAR10Masks(MaskedPictures):
         root: Folder that holds `cifar-10-batches-py`, or into which it is downloaded.
         split: Which part of the data set: test (10,000 pictures) or train (50,000).
         download: Download the data set (163 MB) if it is not there.
-        masks: Mask by name (right_half, left_half, top_half, bottom_half, center, random_box, strokes,
-            random_pixels, checkerboard, all, none; with a number as in random_pixels:0.8), or a mask
-            file for every picture, or a folder or zip paired by id (test/00000.png). White = fill.
+        masks: Mask by name (right_half, left_half, top_half, bottom_half, center, random_box,
+            strokes, random_pixels, checkerboard, all, none; with a number as in random_pixels:0.8),
+            a mask file for every picture, or a folder or zip of masks paired by id
+            (test/00000.png). White = fill.
         batch_size: Pictures completed at the same time; changes memory and speed, never results.
         limit: Take only this many pictures, from the first; null for all.
         image_size: Resolution of the generator in pixels (set by the CLI).
@@ -77,15 +77,16 @@ class CIFAR10Masks(MaskedPictures):
 
     def sample(self, position: int) -> Sample:
         """Mask the picture at a position."""
-        name = self.ids[position]
-        variant = self._provider.variants(name)[0]
-        mask = self._provider.load(variant, name, self.image_size)
-        if self.invert_mask:
-            mask = np.uint8(255) - mask
-        fitted = fit_picture(self._pictures[position], mask, self.image_size, name=name)
-        notes = inspect_mask(mask, fitted, drawn_by_hand=self._provider.from_files)
-        label = int(self._labels[position])
-        return Sample(name, position, *fitted[:2], label, fitted.source, notes)
+        variant = self._provider.variants(PictureKey(self.ids[position]))[0]
+        return self.mask_picture(
+            position,
+            self._pictures[position],
+            self._provider,
+            variant,
+            self.image_size,
+            int(self._labels[position]),
+            invert=self.invert_mask,
+        )
 
     def _open(self, download: bool) -> Any:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ from lightning_inpaint.completions import Source
 __all__ = ["Sample", "Skipped", "collate"]
 
 
-class Sample(NamedTuple):
+@dataclass(frozen=True)
+class Sample:
     """One masked picture.
 
     Attributes:
@@ -46,9 +48,9 @@ def collate(items: Sequence[Sample | Skipped]) -> dict[str, Any]:
     """Make a batch of samples.
 
     Returns:
-        A dict: `image` uint8 (N, C, R, R); `mask` float32 (N, 1, R, R), **1 = fill**; `label` int64
-        (N,); `id`, `index`, `source` lists of N; `skipped`, a list of (id, reason), and `notes`, a list of
-        (id, kind, sentence). N is 0 if every picture of the batch was skipped.
+        A dict: `image` uint8 (N, C, R, R); `mask` float32 (N, 1, R, R), **1 = fill**; `label`
+        int64 (N,); `id`, `index`, `source` lists of N; `skipped`, a list of (id, reason); `notes`,
+        a list of (id, kind, sentence). N is 0 if every picture of the batch was skipped.
     """
     samples = [item for item in items if isinstance(item, Sample)]
     images = [torch.from_numpy(np.ascontiguousarray(s.image)).permute(2, 0, 1) for s in samples]

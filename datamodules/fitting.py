@@ -1,7 +1,7 @@
 """A picture of any size and its mask, brought to the generator's resolution.
 
-Polarity is the user's: mask 255 (or 1) = fill. What lies in the hole never leaks into the known pixels:
-a pixel of the small picture is the mean of the *known* pixels that it covers.
+Polarity is the user's: mask 255 (or 1) = fill. What lies in the hole never leaks into the known
+pixels: a pixel of the small picture is the mean of the *known* pixels that it covers.
 """
 
 from __future__ import annotations

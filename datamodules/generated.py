@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from datamodules.base import MaskedPictures
 from datamodules.collate import Sample
-from datamodules.fitting import fit_picture
-from datamodules.inspection import inspect_mask
 from datamodules.labels import label_index
 from datamodules.masks import resolve_masks
+from datamodules.pairing import PictureKey
 from datamodules.streams import torch_stream
 from lightning_inpaint.errors import UserError
 
@@ -30,9 +30,10 @@ class GeneratedMasks(MaskedPictures):
         num: Number of pictures.
         label: Class (name or number) of all pictures, or a list of classes to be repeated; null for
             all the classes in turn. Ignored by a generator without classes.
-        masks: Mask by name (right_half, left_half, top_half, bottom_half, center, random_box, strokes,
-            random_pixels, checkerboard, all, none; with a number as in random_pixels:0.8), or a mask
-            file for every picture, or a folder or zip paired by id (0000.png). White = fill.
+        masks: Mask by name (right_half, left_half, top_half, bottom_half, center, random_box,
+            strokes, random_pixels, checkerboard, all, none; with a number as in random_pixels:0.8),
+            a mask file for every picture, or a folder or zip of masks paired by id
+            (0000.png). White = fill.
         batch_size: Pictures completed at the same time; changes memory and speed, never results.
         limit: Take only this many pictures, from the first; null for all.
         invert_mask: Take black for fill instead of white.
@@ -70,7 +71,7 @@ class GeneratedMasks(MaskedPictures):
         # Imported here: the other data modules need no checkpoint readers.
         from lightning_inpaint.generators import load_generator
 
-        self._network = load_generator(self.generator)
+        self._network: Any = load_generator(self.generator)
         self._labels = self._classes()
         self._provider = resolve_masks(self.masks, self.seed)
         count = self.num if self.limit is None else min(self.num, self.limit)
@@ -98,16 +99,13 @@ class GeneratedMasks(MaskedPictures):
         name, resolution = self.ids[position], int(self._network.resolution)
         label = self._labels[position % len(self._labels)]
         picture = draw_picture(self._network, label, torch_stream(self.seed, "generated", name))
-        variant = self._provider.variants(name)[0]
-        mask = self._provider.load(variant, name, resolution)
-        if self.invert_mask:
-            mask = np.uint8(255) - mask
-        fitted = fit_picture(picture, mask, resolution, name=name)
-        notes = inspect_mask(mask, fitted, drawn_by_hand=self._provider.from_files)
-        return Sample(name, position, *fitted[:2], label, fitted.source, notes)
+        variant = self._provider.variants(PictureKey(name))[0]
+        return self.mask_picture(
+            position, picture, self._provider, variant, resolution, label, invert=self.invert_mask
+        )
 
 
-def draw_picture(network: nn.Module, label: int, stream: torch.Generator) -> np.ndarray:
+def draw_picture(network: Any, label: int, stream: torch.Generator) -> np.ndarray:
     """One picture of a generator with z and noise drawn from a stream: uint8 (R, R, C).
 
     Pictures are made one at a time: in a batch they would differ in the last bit with its size.
@@ -125,15 +123,14 @@ def draw_picture(network: nn.Module, label: int, stream: torch.Generator) -> np.
     return levels.permute(1, 2, 0).numpy()
 
 
-def _with_noise(
-    network: nn.Module, z: Tensor, labels: Tensor | None, stream: torch.Generator
-) -> Tensor:
+def _with_noise(network: Any, z: Tensor, labels: Tensor | None, stream: torch.Generator) -> Tensor:
     shapes = getattr(network, "noise_shapes", None)
-    if shapes is not None:
+    if shapes:
         noise = [torch.randn(1, 1, *shape, generator=stream) for shape in shapes]
         image: Tensor = network.synthesis(network.mapping(z, labels), noise=noise)
         return image
     # A generator that draws noise of its own takes it from the global stream.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (), generator=stream)))
-        return network(z, labels)
+        image = network(z, labels)
+        return image

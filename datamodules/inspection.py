@@ -30,8 +30,8 @@ def inspect_mask(
         notes.append(
             (
                 "inverted",
-                "the mask looks inverted: it hides most of the picture and nearly all of its border. "
-                "White = fill; for the opposite pass --data.invert_mask true.",
+                "the mask looks inverted: it hides most of the picture and nearly all of its "
+                "border. White = fill; for the opposite pass --data.invert_mask true.",
             )
         )
     if fitted.source is not None:
@@ -43,7 +43,8 @@ def inspect_mask(
             notes.append(
                 (
                     "outside",
-                    f"{share:.0f} % of the hole lies outside the centre crop and stays unfilled; --data.fit resize fills all.",
+                    f"{share:.0f} % of the hole lies outside the centre crop and stays unfilled; "
+                    "--data.fit resize fills all of it.",
                 )
             )
     return tuple(notes)

@@ -10,7 +10,18 @@ from lightning_inpaint.errors import UserError
 
 __all__ = ["CIFAR10_CLASSES", "label_from_path", "label_index"]
 
-CIFAR10_CLASSES = tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"])
+CIFAR10_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 
 
 def label_index(label: int | str | None, names: Sequence[str], where: str = "--data.label") -> int:
@@ -39,7 +50,7 @@ def label_index(label: int | str | None, names: Sequence[str], where: str = "--d
 
 
 def label_from_path(name: str, names: Sequence[str]) -> int:
-    """Class of a relative path by its folders, the innermost that is a class's name; -1 without one."""
+    """Class of a relative path: its innermost folder that is named after one; -1 without."""
     folded = {class_name.casefold(): index for index, class_name in enumerate(names)}
     for part in reversed(PurePosixPath(name).parts[:-1]):
         if part.casefold() in folded:

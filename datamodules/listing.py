@@ -22,7 +22,8 @@ from lightning_inpaint.errors import UserError
 __all__ = ["FileRef", "Listing", "list_pictures", "number_repeats", "safe_id", "unique_ids"]
 
 SUFFIXES = frozenset(
-    [".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".tga", ".ico"]
+    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2", ".j2k", ".gif"}
+    | {".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico"}
 )
 # First bytes of the common formats, for pictures whose name does not say what they are.
 _MAGIC = re.compile(
@@ -148,7 +149,8 @@ def _hidden(parts: tuple[str, ...]) -> bool:
 def _walk(root: Path, exclude: Path | None) -> Iterator[Found]:
     excluded = exclude.resolve() if exclude else None
     seen: set[str] = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+    closed: list[OSError] = []
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=closed.append):
         real = os.path.realpath(folder)
         if real in seen:  # a symbolic link to a folder above
             folders.clear()
@@ -167,20 +169,26 @@ def _walk(root: Path, exclude: Path | None) -> Iterator[Found]:
             file = FileRef(os.path.join(folder, name))
             if not name.startswith(".") and _is_picture(file):
                 yield prefix + name, file
+    for error in closed:
+        yield (
+            os.path.relpath(error.filename, root).replace(os.sep, "/"),
+            f"{error.filename}: this folder cannot be read: {error.strerror}.",
+        )
 
 
 def _members(path: Path) -> Iterator[Found]:
-    for info in open_zip(str(path), os.getpid()).infolist():
-        parts = PurePosixPath(info.filename).parts
-        file = FileRef(info.filename, str(path))
-        if info.is_dir() or _hidden(tuple(part for part in parts if part != "..")):
+    archive = open_zip(str(path), os.getpid())
+    for member in dict.fromkeys(archive.namelist()):
+        name, file = member.replace("\\", "/"), FileRef(member, str(path))
+        parts = PurePosixPath(name).parts
+        if name.endswith("/") or _hidden(tuple(part for part in parts if part != "..")):
             continue
         if not _is_picture(file):
             continue
-        if ".." in parts or info.filename.startswith("/"):
-            yield info.filename, f"{file}: a name in a zip must not lead out of it."
+        if ".." in parts or name.startswith("/"):
+            yield name, f"{file}: a name in a zip must not lead out of it."
         else:
-            yield info.filename, file
+            yield name, file
 
 
 def _is_picture(file: FileRef) -> bool:
@@ -212,8 +220,8 @@ def safe_id(name: str) -> str:
     """Make a relative name fit for an output file: percent-code what a name should not hold.
 
     Bytes that are not UTF-8, control characters, backslashes and colons are coded; `..`, `.` and
-    empty parts vanish; a folder called `x.png` becomes `x_png`, since a picture called `x` may write
-    a file of that name.
+    empty parts vanish; a folder called `x.png` becomes `x_png`, since a picture called `x` may
+    write a file of that name.
     """
     parts = [part for part in name.split("/") if part not in ("", ".", "..")]
     folders = [_coded(_folder(part)) for part in parts[:-1]]
@@ -234,8 +242,8 @@ def _coded(part: str) -> str:
 def unique_ids(names: list[str]) -> list[str]:
     """Ids for relative names with extension: the stem, or `stem_ext` for those whose stems collide.
 
-    `a.png` and `a.jpg` become `a_png` and `a_jpg` whatever their order; what still collides, or would
-    on a file system that ignores case, gets `~2`, `~3`, ...
+    `a.png` and `a.jpg` become `a_png` and `a_jpg` whatever their order; what still collides, or
+    would on a file system that ignores case, gets `~2`, `~3`, ...
     """
     stems = [safe_id(stem(name)) for name in names]
     counts: dict[str, int] = {}

@@ -39,9 +39,9 @@ class Row(NamedTuple):
 def read_list(path: Path) -> list[Row]:
     """Read a list; relative paths in it start from the list's own folder.
 
-    CSV and TSV have a header with the columns `image` and, if wanted, `mask` and `label`, or no header
-    and these three in this order. A JSON line is an object with these keys. A text file has one path
-    a line.
+    CSV and TSV have a header with the columns `image` and, if wanted, `mask` and `label`, or no
+    header and these three in this order. A JSON line is an object with these keys. A text file has
+    one path a line.
 
     Raises:
         UserError: if the list cannot be read; it names the line.

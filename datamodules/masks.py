@@ -14,7 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datamodules.pairing import MaskProvider, MaskVariant, PairedMasks, SingleMask
+from datamodules.pairing import (
+    AlphaMasks,
+    MaskProvider,
+    MaskVariant,
+    PairedMasks,
+    PictureKey,
+    SingleMask,
+)
 from datamodules.streams import numpy_stream
 from lightning_inpaint.errors import UserError
 
@@ -154,7 +161,7 @@ class NamedMasks:
     seed: int = 0
     from_files: bool = False
 
-    def variants(self, key: str) -> list[MaskVariant]:
+    def variants(self, picture: PictureKey) -> list[MaskVariant]:
         """One mask for every picture."""
         return [MaskVariant()]
 
@@ -170,7 +177,7 @@ class NamedMasks:
 
 
 def _unknown(spec: str, name: str) -> UserError:
-    known = ", ".join(MASK_KINDS)
+    known = ", ".join([*MASK_KINDS, "alpha"])
     close = difflib.get_close_matches(name.lower().replace("-", "_"), MASK_KINDS, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? " if close else ""
     return UserError(
@@ -204,9 +211,10 @@ def resolve_masks(spec: str | Path, seed: int = 0) -> MaskProvider:
     """Turn what the user wrote into a provider of masks (fill = 255).
 
     Args:
-        spec: a name such as `right_half` or `random_pixels:0.8`, a mask file used for every picture,
-            or a folder or zip of masks paired with the pictures by relative stem. A name wins
-            over a file of the same name; write `./center` for the file.
+        spec: a name such as `right_half` or `random_pixels:0.8`, a mask file used for every
+            picture, or a folder or zip of masks paired with the pictures by relative stem. A name
+            wins over a file of the same name; write `./center` for the file. `alpha` takes the
+            transparent part of each picture.
         seed: seed of the random kinds.
 
     Raises:
@@ -218,9 +226,13 @@ def resolve_masks(spec: str | Path, seed: int = 0) -> MaskProvider:
         return NamedMasks(
             name, _amount(text, name, number) if number else MASK_KINDS[name].default, seed
         )
+    if text == "alpha":
+        return AlphaMasks()
     path = Path(text).expanduser()
     if path.is_dir() or path.suffix.lower() == ".zip" and path.is_file():
         return PairedMasks(path)
     if path.is_file():
-        return SingleMask(path)
+        mask = SingleMask(path)
+        mask.load(MaskVariant(), "", 0)  # unreadable means that there is nothing to do: say so now
+        return mask
     raise _unknown(text, name)

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from datamodules.listing import FileRef, list_pictures, stem
-from datamodules.pictures import PictureError, read_mask
+from datamodules.pictures import PictureError, read_alpha, read_mask
 from lightning_inpaint.errors import UserError
 
-__all__ = ["MaskProvider", "MaskVariant", "PairedMasks", "SingleMask", "split_mask_suffix"]
+__all__ = ["AlphaMasks", "MaskProvider", "MaskVariant", "PairedMasks", "PictureKey", "SingleMask"]
 
 _SUFFIX = re.compile(r"(?P<stem>.+?)(?P<suffix>[_-]mask\d*)", re.DOTALL)
+
+
+class PictureKey(NamedTuple):
+    """What a picture is paired by.
+
+    Attributes:
+        name: its path below the folder, zip or list without extension: `cat/0001`.
+        root: the folder around all pictures, with its slash; empty if there is none.
+        file: the picture itself, None if it is not a file.
+    """
+
+    name: str
+    root: str = ""
+    file: FileRef | None = None
 
 
 class MaskVariant(NamedTuple):
@@ -33,8 +48,8 @@ class MaskProvider(Protocol):
         """True where somebody drew the masks, so that a look at their polarity is worthwhile."""
         ...
 
-    def variants(self, key: str) -> list[MaskVariant]:
-        """The masks of the picture with relative stem `key`; raises PictureError if it has none."""
+    def variants(self, picture: PictureKey) -> list[MaskVariant]:
+        """The masks of a picture; raises PictureError if it has none."""
         ...
 
     def load(self, variant: MaskVariant, picture_id: str, resolution: int) -> np.ndarray:
@@ -54,33 +69,50 @@ def pairing_key(name: str) -> str:
 
 
 class SingleMask:
-    """One mask file for every picture.
-
-    Raises:
-        UserError: if it cannot be read, since then there is nothing to do.
-    """
+    """One mask file for every picture; it is read when first needed."""
 
     from_files = True
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.mask = read_mask(FileRef(str(path)))
+        self.file = FileRef(str(path))
 
-    def variants(self, key: str) -> list[MaskVariant]:
+    def variants(self, picture: PictureKey) -> list[MaskVariant]:
         """The one mask."""
-        return [MaskVariant("", FileRef(str(self.path)))]
+        return [MaskVariant("", self.file)]
 
     def load(self, variant: MaskVariant, picture_id: str, resolution: int) -> np.ndarray:
         """The mask, uint8 (H, W), 255 = fill."""
-        return self.mask.copy()
+        return _recent_mask(self.file).copy()
+
+
+@lru_cache(maxsize=2)
+def _recent_mask(file: FileRef) -> np.ndarray:
+    return read_mask(file)
+
+
+class AlphaMasks:
+    """The transparent part of each picture is its hole."""
+
+    from_files = True
+
+    def variants(self, picture: PictureKey) -> list[MaskVariant]:
+        """The picture's own alpha channel."""
+        if picture.file is None:
+            raise UserError("--data.masks alpha needs picture files: use --data FolderMasks.")
+        return [MaskVariant("", picture.file)]
+
+    def load(self, variant: MaskVariant, picture_id: str, resolution: int) -> np.ndarray:
+        """Read the mask: uint8 (H, W), 255 (fill) where the picture is fully transparent."""
+        assert variant.file is not None
+        return np.uint8(255) - read_alpha(variant.file)
 
 
 class PairedMasks:
     """Masks in a folder or zip, paired by relative stem.
 
-    Picture `cat/0001.jpg` takes `cat/0001.png`, or each of `cat/0001_mask.png`, `cat/0001_mask001.png`,
-    ...; several of them make several jobs whose ids end in the mask's suffix. A single folder around
-    everything (as zips often have) may be there on either side or not.
+    Picture `cat/0001.jpg` takes `cat/0001.png`, and each of `cat/0001_mask.png`,
+    `cat/0001_mask001.png`, ...: one job per mask, whose id ends in the mask's suffix. A single
+    folder around everything (as zips often have) may be there on either side or not.
     """
 
     from_files = True
@@ -102,14 +134,15 @@ class PairedMasks:
     def _add(self, name: str, suffix: str, file: FileRef) -> None:
         self._by_key.setdefault(pairing_key(name), []).append(MaskVariant(suffix, file))
 
-    def variants(self, key: str) -> list[MaskVariant]:
-        """The masks of the picture with relative stem `key`, plain name first.
+    def variants(self, picture: PictureKey) -> list[MaskVariant]:
+        """The masks of a picture, in the order of their names.
 
-        A single mask adds no suffix to the id unless its name has one.
+        Raises:
+            PictureError: if it has none.
         """
-        key = pairing_key(key)
-        candidates = [key, self._root + key, key.partition("/")[2]]
-        for candidate in candidates:
+        key = pairing_key(picture.name)
+        short = key.removeprefix(pairing_key(picture.root))
+        for candidate in (key, self._root + key, short, self._root + short):
             if candidate in self._by_key:
                 return self._by_key[candidate]
         name = PurePosixPath(key).name

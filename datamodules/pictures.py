@@ -1,12 +1,15 @@
 """Pictures as they come, made into RGB uint8 arrays; masks into grey ones.
 
-Whatever is wrong with a file comes out as a PictureError: one line that names the file and says why.
+Whatever is wrong with a file comes out as a PictureError: one line that names the file and the
+reason.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +32,11 @@ __all__ = [
 MAX_PIXELS = 2**27
 """Pictures with more pixels (134 million; 11,585 x 11,585) are refused before they are decoded."""
 
+# Only these: Pillow would hand an EPS file, whatever its name, to Ghostscript, which runs programs.
+_FORMATS = (
+    *("PNG", "JPEG", "MPO", "WEBP", "AVIF", "JPEG2000", "GIF", "BMP", "DIB"),
+    *("TIFF", "PPM", "TGA", "ICO"),
+)
 _ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 
 
@@ -54,14 +62,24 @@ def read_mask(file: FileRef) -> np.ndarray:
     return decode_mask(file.read(), str(file))
 
 
+def read_alpha(file: FileRef) -> np.ndarray:
+    """Read the alpha channel of a picture: uint8 (H, W), 0 = transparent, 255 = opaque.
+
+    Raises:
+        PictureError: with the reason, if it cannot be read or has none.
+    """
+    with _explained(str(file)):
+        image = _open(file.read(), str(file))
+        if not _has_alpha(image):
+            raise PictureError(f"{file}: has no transparency that --data.masks alpha could take.")
+        return np.array(image.convert("RGBA").getchannel("A"))
+
+
 def decode_picture(data: bytes, name: str) -> np.ndarray:
     """Decode a picture from its bytes; see read_picture."""
-    image = _open(data, name)
-    if image.mode in _ALPHA_MODES or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        image = Image.new("RGBA", layer.size, "white")
-        image.alpha_composite(layer)
-    return np.array(_converted(_eight_bit(image, name), "RGB", name))
+    with _explained(name):
+        image = _flat(_open(data, name), "white")
+        return np.array(_eight_bit(image, name).convert("RGB"))
 
 
 def decode_mask(data: bytes, name: str) -> np.ndarray:
@@ -70,13 +88,10 @@ def decode_mask(data: bytes, name: str) -> np.ndarray:
     Transparent parts count as black. A JPEG's or WebP's nearly black and nearly white values are
     taken for black and white. A mask of zeros and ones is taken for one of 0 and 255.
     """
-    image = _open(data, name)
-    lossy = image.format in ("JPEG", "MPO", "WEBP")
-    if image.mode in _ALPHA_MODES or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        image = Image.new("RGBA", layer.size, "black")
-        image.alpha_composite(layer)
-    mask = np.array(_converted(_eight_bit(image, name), "L", name))
+    with _explained(name):
+        image = _open(data, name)
+        lossy = image.format in ("JPEG", "MPO", "WEBP", "AVIF")
+        mask = np.array(_eight_bit(_flat(image, "black"), name).convert("L"))
     if lossy:
         mask[mask < 24] = 0
         mask[mask > 231] = 255
@@ -85,24 +100,14 @@ def decode_mask(data: bytes, name: str) -> np.ndarray:
     return mask
 
 
-def _open(data: bytes, name: str) -> Image.Image:
-    """Decode fully and turn upright; every failure becomes a PictureError."""
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn every failure to decode into a PictureError of one line."""
     try:
         with warnings.catch_warnings():
             # Our own limit on the number of pixels, and our own words on damage, replace Pillow's.
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data))
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise PictureError(
-                    f"{name}: {width} x {height} pixels are more than the {MAX_PIXELS:,} "
-                    "allowed; scale it down."
-                )
-            image.seek(0)
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            upright.format = image.format  # a turned copy forgets it
-            return upright
+            yield
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -115,7 +120,37 @@ def _open(data: bytes, name: str) -> Image.Image:
         raise PictureError(f"{name}: not enough memory to decode it.") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise PictureError(f"{name}: damaged: {reason}.") from None
+        raise PictureError(f"{name}: damaged: {reason.rstrip('.')}.") from None
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    """Decode the first frame fully and turn it upright."""
+    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise PictureError(
+            f"{name}: {width} x {height} pixels are more than the {MAX_PIXELS:,} "
+            "allowed; scale it down."
+        )
+    image.seek(0)
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    upright.format = image.format  # a turned copy forgets it
+    return upright
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in _ALPHA_MODES or "transparency" in image.info
+
+
+def _flat(image: Image.Image, background: str) -> Image.Image:
+    """Lay a picture with transparent parts over a colour."""
+    if not _has_alpha(image) or image.mode.startswith("I"):  # 16-bit grey: one grey is see-through
+        return image
+    layer = image.convert("RGBA")
+    flat = Image.new("RGBA", layer.size, background)
+    flat.alpha_composite(layer)
+    return flat
 
 
 def _eight_bit(image: Image.Image, name: str) -> Image.Image:
@@ -128,17 +163,10 @@ def _eight_bit(image: Image.Image, name: str) -> Image.Image:
     top = values.max()
     if image.mode == "F" and top <= 1:
         white = 1.0
-    elif image.mode in ("I", "F") and top <= 255:
+    elif image.mode in ("I", "F") and top <= 255 and image.format != "PPM":
         white = 255.0
     elif top <= 65535:
         white = 65535.0
     else:
         raise PictureError(f"{name}: holds values above 65535; save it as 8-bit PNG.")
     return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
-
-
-def _converted(image: Image.Image, mode: str, name: str) -> Image.Image:
-    try:
-        return image if image.mode == mode else image.convert(mode)
-    except (OSError, ValueError) as error:
-        raise PictureError(f"{name}: colour mode {image.mode} cannot be read: {error}.") from None
