@@ -1,0 +1,10 @@
+"""Generators: native networks, readers for published checkpoints, and the registry that finds both.
+
+``load_generator`` is the one entry point; it never executes code stored in a checkpoint.
+"""
+
+from lightning_inpaint.generators.checkpoints.native import save_generator
+from lightning_inpaint.generators.registry import convert, list_generators, load_generator
+from lightning_inpaint.generators.sheet import sample_grid
+
+__all__ = ["convert", "list_generators", "load_generator", "sample_grid", "save_generator"]

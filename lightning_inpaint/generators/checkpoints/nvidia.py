@@ -1,0 +1,161 @@
+"""NVIDIA's StyleGAN2-ADA snapshots (``network-snapshot-*.pkl``) as native generators.
+
+A snapshot is a pickled dict with ``G``, ``D`` and ``G_ema``, each an instance of a *persistent
+class*: the pickle carries the source code of the class, which NVIDIA's loader executes, and its attributes.
+Here only the attributes are read. The description of the network is taken from them and from the
+tensors' shapes, so it does not depend on the defaults of the version that wrote the file.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+from torch import Tensor
+
+from lightning_inpaint.errors import UserError
+from lightning_inpaint.generators.checkpoints.build import build_stylegan2, channel_rule
+from lightning_inpaint.generators.checkpoints.fields import child, integer, number
+from lightning_inpaint.generators.checkpoints.records import Persistent, TensorRecord
+from lightning_inpaint.generators.checkpoints.tensors import to_tensor
+from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
+
+__all__ = ["is_nvidia", "load_nvidia"]
+
+_MAX_DEPTH = 16
+
+
+def is_nvidia(content: Any) -> bool:
+    """Whether plain data read from a file is such a snapshot, or a single network of one."""
+    if isinstance(content, Persistent):
+        return True
+    return isinstance(content, dict) and any(
+        isinstance(content.get(k), Persistent) for k in ("G", "G_ema")
+    )
+
+
+def load_nvidia(content: Any, weights: str, *, source: str) -> StyleGAN2Generator:
+    """Turn a snapshot's ``weights`` ("G_ema" or "G") into a native generator.
+
+    Half-precision layers are loaded as float32, which is NVIDIA's ``force_fp32``.
+
+    Raises:
+        UserError: the snapshot lacks these weights, is of another architecture (StyleGAN3,
+            projected GANs, ...) or contradicts itself.
+    """
+    network = content if isinstance(content, Persistent) else content.get(weights)
+    if not isinstance(network, Persistent):
+        raise UserError(f"{source}: it holds no {weights}; choose the other of G_ema and G.")
+    tensors: dict[str, Tensor] = {}
+    _collect(network, "", tensors, source, 0)
+    config = _describe(network, tensors, source)
+    return build_stylegan2(config, tensors, source=source)
+
+
+def _collect(
+    module: Persistent, prefix: str, into: dict[str, Tensor], source: str, depth: int
+) -> None:
+    """Gather the state dict of a recorded ``torch.nn.Module`` under dotted names."""
+    if depth > _MAX_DEPTH:
+        raise UserError(f"{source}: damaged or forged: its modules are nested too deeply.")
+    for group in ("_parameters", "_buffers"):
+        for name, record in _entries(module, group, source):
+            if isinstance(record, TensorRecord):
+                if name == "resample_filter" and prefix.count(".") > 2:
+                    continue  # the layers' copies of the block's filter
+                if f"{prefix}{name}" in into or len(into) > 4096:
+                    raise UserError(f"{source}: damaged or forged: it has too many tensors.")
+                into[f"{prefix}{name}"] = to_tensor(record, source=source)
+            elif record is not None:
+                raise UserError(f"{source}: damaged or forged: {name[:60]!r} is not a tensor.")
+    for name, inner in _entries(module, "_modules", source):
+        if isinstance(inner, Persistent):
+            _collect(inner, f"{prefix}{name}.", into, source, depth + 1)
+        elif inner is not None:
+            raise UserError(f"{source}: damaged or forged: {name[:60]!r} is not a network module.")
+
+
+def _entries(module: Persistent, group: str, source: str) -> list[tuple[str, Any]]:
+    entries = module.state.get(group, {})
+    if not isinstance(entries, dict) or not all(isinstance(k, str) for k in entries):
+        raise UserError(f"{source}: damaged or forged: a module's {group} is not a table of names.")
+    return list(entries.items())
+
+
+def _describe(network: Persistent, tensors: dict[str, Tensor], source: str) -> dict[str, Any]:
+    """Constructor arguments of the native generator."""
+    synthesis = cast(Persistent, child(network, "synthesis", source=source))
+    mapping = cast(Persistent, child(network, "mapping", source=source))
+    resolution = integer(network.state, "img_resolution", source=source)
+    first = child(synthesis, "b4", source=source, optional=True)
+    if first is None or "synthesis.b4.const" not in tensors:
+        raise UserError(
+            f"{source}: its synthesis network is not StyleGAN2's (a StyleGAN3 or other network?), "
+            "which this generator cannot hold."
+        )
+    conv = cast(Persistent, child(first, "conv1", source=source))
+    _check_mapping(mapping, source)
+    activation = conv.state.get("activation", "lrelu")
+    if activation != "lrelu":
+        raise UserError(f"{source}: only lrelu activations are supported.")
+    base, top = channel_rule(_channels(tensors, resolution, source), source=source)
+    return {
+        "z_dim": integer(network.state, "z_dim", source=source),
+        "num_classes": integer(network.state, "c_dim", source=source),
+        "w_dim": integer(network.state, "w_dim", source=source),
+        "resolution": resolution,
+        "img_channels": integer(network.state, "img_channels", source=source),
+        "mapping_layers": integer(mapping.state, "num_layers", source=source),
+        "channel_base": base,
+        "channel_max": top,
+        "architecture": _text(first, "architecture", source),
+        "conv_clamp": number(conv.state, "conv_clamp", source=source, default=None),
+        "resample_filter": filter_taps(tensors.get("synthesis.b4.resample_filter"), source),
+        "use_noise": "synthesis.b4.conv1.noise_strength" in tensors,
+    }
+
+
+def _text(module: Persistent, name: str, source: str) -> str:
+    value = module.state.get(name)
+    if not isinstance(value, str) or len(value) > 80:
+        raise UserError(f"{source}: damaged or forged: {name!r} is not a text.")
+    return value
+
+
+def _check_mapping(mapping: Persistent, source: str) -> None:
+    layers = [m for n, m in _entries(mapping, "_modules", source) if n.startswith("fc")]
+    for layer in layers:
+        if not isinstance(layer, Persistent):
+            raise UserError(f"{source}: damaged or forged: a mapping layer is not a module.")
+        gain = number(layer.state, "bias_gain", source=source, default=0.01)
+        if layer.state.get("activation", "lrelu") != "lrelu" or not math.isclose(gain or 0, 0.01):
+            raise UserError(
+                f"{source}: its mapping network uses another activation or learning-rate "
+                "multiplier than NVIDIA's lrelu and 0.01, which this generator cannot hold."
+            )
+
+
+def _channels(tensors: dict[str, Tensor], resolution: int, source: str) -> dict[int, int]:
+    channels: dict[int, int] = {}
+    for r in (2**i for i in range(2, 13)):
+        bias = tensors.get(f"synthesis.b{r}.conv1.bias")
+        if r <= resolution and bias is not None:
+            channels[r] = bias.numel()
+    if not channels or max(channels) != resolution:
+        raise UserError(
+            f"{source}: damaged or forged: its blocks do not reach {resolution} pixels."
+        )
+    return channels
+
+
+def filter_taps(kernel: Tensor | None, source: str) -> list[float]:
+    """The 1-D taps of a separable filter (K, K) or (K,), scaled to whole numbers where possible."""
+    if kernel is None:
+        return [1.0, 3.0, 3.0, 1.0]
+    taps = kernel.double().sum(dim=0) if kernel.ndim == 2 else kernel.double()
+    smallest = taps.abs()[taps.abs() > 1e-6 * taps.abs().max()].min() if taps.numel() else None
+    if smallest is None or taps.ndim != 1:
+        raise UserError(f"{source}: damaged or forged: its low-pass filter is empty.")
+    taps = taps / smallest
+    rounded = taps.round()
+    return (rounded if (taps - rounded).abs().max() < 1e-5 else taps).tolist()

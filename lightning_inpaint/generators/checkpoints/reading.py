@@ -1,0 +1,117 @@
+"""Which reader a file needs, decided by its first bytes, and one sentence when it fails."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightning_inpaint.errors import UserError
+from lightning_inpaint.generators.checkpoints.native import load_native, read_safetensors
+from lightning_inpaint.generators.checkpoints.nvidia import is_nvidia, load_nvidia
+from lightning_inpaint.generators.checkpoints.pickles import read_pickle
+from lightning_inpaint.generators.checkpoints.records import TensorRecord
+from lightning_inpaint.generators.checkpoints.rosinality import is_rosinality, load_rosinality
+from lightning_inpaint.generators.checkpoints.tensors import to_tensor
+from lightning_inpaint.generators.checkpoints.torch_files import is_torch_file, read_torch_file
+
+__all__ = ["READABLE", "open_plain", "read_checkpoint", "read_state_dict"]
+
+READABLE = (".pkl", ".pt", ".pth", ".safetensors")
+
+
+def read_checkpoint(path: str | Path, weights: str = "G_ema") -> nn.Module:
+    """Read a generator from NVIDIA's ``.pkl``, rosinality's ``.pt`` or our ``.safetensors``.
+
+    Args:
+        path: the file.
+        weights: ``"G_ema"`` or ``"G"``; a safetensors file holds one set only.
+
+    Raises:
+        UserError: the file is of none of these kinds, is damaged, asks for code to be run or for
+            more memory than it can fill.
+    """
+    path = Path(path)
+    with _one_sentence(path):
+        if path.suffix == ".safetensors" or _is_safetensors(path):
+            return load_native(path)
+        content = open_plain(path)
+        if is_nvidia(content):
+            return load_nvidia(content, weights, source=path.name)
+        if is_rosinality(content):
+            return load_rosinality(content, weights, source=path.name)
+    raise UserError(
+        f"{path.name}: readable, but it holds no generator of a known kind (NVIDIA's G_ema or "
+        "rosinality's g_ema); for a network of your own use package.module:Class@FILE."
+    )
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Tensors by name from a ``.pt``, ``.pth`` or ``.safetensors`` file of any network.
+
+    A file that keeps the state dict under ``state_dict``, ``model`` or ``generator`` is looked into.
+
+    Raises:
+        UserError: as :func:`read_checkpoint`, or the file holds no state dict.
+    """
+    path = Path(path)
+    with _one_sentence(path):
+        if path.suffix == ".safetensors" or _is_safetensors(path):
+            return read_safetensors(path)[1]
+        content = open_plain(path)
+        for key in ("state_dict", "model", "generator", "g_ema"):
+            if isinstance(content, dict) and isinstance(content.get(key), dict):
+                content = content[key]
+        if isinstance(content, dict) and content:
+            pairs = list(content.items())
+            if all(isinstance(k, str) and isinstance(v, TensorRecord) for k, v in pairs):
+                return {k: to_tensor(v, source=path.name) for k, v in pairs}
+    raise UserError(f"{path.name}: it holds no state dict (names with tensors).")
+
+
+@contextmanager
+def _one_sentence(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while reading ``path`` into a sentence for the user."""
+    try:
+        yield
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path.name}: cannot be opened ({error.strerror}).") from error
+    except Exception as error:
+        # The file decides what goes wrong inside the readers; its author gets no say in the text.
+        raise UserError(
+            f"{path.name}: damaged or not a generator checkpoint ({type(error).__name__}); "
+            "fetch or export it again."
+        ) from error
+
+
+def open_plain(path: str | Path) -> Any:
+    """Content of a ``.pkl`` or ``.pt`` file as plain data (see :mod:`.pickles`)."""
+    path = Path(path)
+    if path.stat().st_size == 0:
+        raise UserError(f"{path.name}: the file is empty; fetch or export it again.")
+    with open(path, "rb") as file:
+        # Tensors keep views of the map, so the map lives as long as the last of them.
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    if is_torch_file(data):
+        return read_torch_file(data, source=path.name)
+    if data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        return read_pickle(data, source=path.name)[0]
+    head = bytes(data[:64]).lstrip().lower()
+    hint = "a web page" if head.startswith((b"<!doctype", b"<html")) else "none of these"
+    if head.startswith(b"version https://git-lfs"):
+        hint = "a Git LFS pointer, not the file itself"
+    raise UserError(
+        f"{path.name}: expected NVIDIA's .pkl, rosinality's .pt or our .safetensors, but this is {hint}."
+    )
+
+
+def _is_safetensors(path: Path) -> bool:
+    with open(path, "rb") as file:
+        head = file.read(9)
+    return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27
