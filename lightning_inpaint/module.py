@@ -25,6 +25,7 @@ from .walk import Report, Walk, walk
 __all__ = ["LatentInpainter"]
 
 SamplerCallable = Callable[[Iterable], ChainOptimizer]
+DEFAULT_SAMPLER: SamplerCallable = Seed
 SECOND_CHANCE = 1 << 20  # chain numbers of restarted chains begin here
 
 
@@ -39,11 +40,12 @@ class LatentInpainter(pl.LightningModule):
 
     Args:
         generator: A bundled or published name, an address, a checkpoint file, or the import path of
-            your own module.
+            your own module; from Python also the module itself.
         weights: Which weights of a checkpoint to take, the moving average (G_ema) or the last (G).
         latents: What is sampled: z, z+, w or w+, then +noise (noise maps) and +slack if wanted.
         slack: Standard deviation of the slack, as a share of the features' own (latents +slack).
-        sampler: The optimizer that walks: Seed, Diffusion, ... with its options.
+        sampler: The optimizer that walks (Seed, Diffusion, ...) with its options: from Python, a
+            callable that receives the latents. None is the default preset's.
         chains: Completions per picture.
         seed: Seed of all random streams; a picture's result depends on it, its id and its chain.
         noise_inputs: Noise maps that are not among the latents: random (redrawn at each call), const
@@ -56,11 +58,11 @@ class LatentInpainter(pl.LightningModule):
 
     def __init__(
         self,
-        generator: str | nn.Module = "cifar10",
+        generator: str = "cifar10",
         weights: Literal["G_ema", "G"] = "G_ema",
         latents: str = "z",
         slack: float | list[float] = 0.05,
-        sampler: SamplerCallable = Seed,
+        sampler: SamplerCallable | None = None,
         chains: int = 1,
         seed: int = 0,
         noise_inputs: NoiseInputs = "const",
@@ -76,13 +78,16 @@ class LatentInpainter(pl.LightningModule):
         if warm_start < 0:
             raise UserError(f"--model.warm_start is {warm_start}; it must not be negative")
         self.save_hyperparameters(ignore=["generator"] if isinstance(generator, nn.Module) else [])
-        network = load_generator(generator, weights=weights) if isinstance(generator, str) else generator
-        self.generator_name = generator if isinstance(generator, str) else type(generator).__name__
+        network: nn.Module = generator  # type: ignore[assignment]
+        self.generator_name = type(network).__name__
+        if isinstance(generator, str):
+            network, self.generator_name = load_generator(generator, weights=weights), generator
         try:
             self.space = LatentSpace(network.eval().requires_grad_(False), latents, slack)
         except ValueError as error:
             raise UserError(f"--model.latents: {error}") from error
-        self.sampler, self.sampler_name = sampler, _sampler_name(sampler)
+        self.sampler = DEFAULT_SAMPLER if sampler is None else sampler
+        self.sampler_name = _sampler_name(self.sampler)
         self.chains, self.seed, self.noise_inputs = chains, seed, noise_inputs
         self.warm_start, self.report_every = warm_start, report_every
         self._compute = torch.compile(self.space) if compile else None

@@ -27,7 +27,7 @@ def reverse_step(u: Tensor, guidance: Tensor, beta: Tensor | float, noise: Tenso
         beta: variance of the step.
         noise: (N, D) standard normal, or scaled by the square root of a temperature.
     """
-    beta = torch.as_tensor(beta).to(u)
+    beta = torch.as_tensor(beta, dtype=u.dtype, device=u.device)
     return (1 - beta).sqrt() * u + beta * guidance + beta.sqrt() * noise
 
 
@@ -98,7 +98,20 @@ class Diffusion(ChainOptimizer):
         if xstart_temp < 0:
             raise ValueError(f"xstart_temp must not be negative, got {xstart_temp}")
         require_positive(noise_std=noise_std, spread=spread, clip_std=clip_std)
-        super().__init__(params, steps)
+        options = {
+            "estimator": estimator,
+            "num_samples": num_samples,
+            "noise_std": noise_std,
+            "spread": spread,
+            "schedule": schedule,
+            "beta_start": beta_start,
+            "beta_end": beta_end,
+            "xstart_temp": xstart_temp,
+            "clip_std": clip_std,
+            "clip_over": clip_over,
+            "temperature": temperature,
+        }
+        super().__init__(params, steps, **options)
         self.estimator, self.num_samples, self.xstart_temp = estimator, num_samples, xstart_temp
         self.noise_std, self.spread, self.temperature = noise_std, spread, temperature
         self.clip_std, self.clip_over = clip_std, clip_over
