@@ -45,12 +45,12 @@ class Published(NamedTuple):
 
 PUBLISHED: dict[str, Published] = {
     "stylegan2-ada-cifar10": Published(
-        _ADDRESS + "cifar10.pkl", 32, 10, 250, class_names=CIFAR10_CLASSES
+        _ADDRESS + "cifar10.pkl", 32, 10, 257, class_names=CIFAR10_CLASSES
     ),
-    "stylegan2-ada-ffhq": Published(_ADDRESS + "ffhq.pkl", 1024, 0, 364),
-    "stylegan2-ada-metfaces": Published(_ADDRESS + "metfaces.pkl", 1024, 0, 364),
-    "stylegan2-ada-afhqcat": Published(_ADDRESS + "afhqcat.pkl", 512, 0, 363),
-    "stylegan2-ada-afhqdog": Published(_ADDRESS + "afhqdog.pkl", 512, 0, 363),
-    "stylegan2-ada-afhqwild": Published(_ADDRESS + "afhqwild.pkl", 512, 0, 363),
-    "stylegan2-ada-brecahad": Published(_ADDRESS + "brecahad.pkl", 512, 0, 363),
+    "stylegan2-ada-ffhq": Published(_ADDRESS + "ffhq.pkl", 1024, 0, 382),
+    "stylegan2-ada-metfaces": Published(_ADDRESS + "metfaces.pkl", 1024, 0, 382),
+    "stylegan2-ada-afhqcat": Published(_ADDRESS + "afhqcat.pkl", 512, 0, 364),
+    "stylegan2-ada-afhqdog": Published(_ADDRESS + "afhqdog.pkl", 512, 0, 364),
+    "stylegan2-ada-afhqwild": Published(_ADDRESS + "afhqwild.pkl", 512, 0, 364),
+    "stylegan2-ada-brecahad": Published(_ADDRESS + "brecahad.pkl", 512, 0, 364),
 }

@@ -73,7 +73,13 @@ def _describe(tensors: dict[str, Tensor], source: str) -> dict[str, Any]:
         channels[8 << b] = _get(tensors, f"convs.{2 * b}.activate.bias", source).numel()
     base, top = channel_rule(channels, source=source)
     style = _get(tensors, "style.1.weight", source)
-    kernel = tensors.get("convs.0.conv.blur.kernel")
+    filters = {k: filter_taps(v, source) for k, v in tensors.items() if k.endswith(".kernel")}
+    taps = next(iter(filters.values()), [1.0, 3.0, 3.0, 1.0])
+    if any(f != taps for f in filters.values()):
+        raise UserError(
+            f"{source}: its features and its pictures are up-sampled with different filters, which "
+            "this generator cannot hold."
+        )
     return {
         "z_dim": style.shape[-1],
         "num_classes": 0,
@@ -84,7 +90,7 @@ def _describe(tensors: dict[str, Tensor], source: str) -> dict[str, Any]:
         "channel_base": base,
         "channel_max": top,
         "architecture": "skip",
-        "resample_filter": filter_taps(kernel, source),
+        "resample_filter": taps,
     }
 
 

@@ -71,5 +71,4 @@ def _inner(storage: StorageBytes, source: str) -> Tensor:
     if not isinstance(record, StorageRecord):
         raise UserError(f"{source}: damaged or forged: a tensor's bytes are not a torch storage.")
     loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    values = torch.empty(0, dtype=loaded.dtype)
-    return values.set_(loaded.untyped())  # type: ignore[call-overload]
+    return torch.empty(0, dtype=record.dtype).set_(loaded)  # type: ignore[call-overload]
