@@ -1,0 +1,65 @@
+"""What lies where in an output folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lightning_inpaint.errors import UserError
+
+__all__ = ["OutputFolder"]
+
+
+class OutputFolder:
+    """The files of one run. Every picture's files are named after its id; ``/`` makes sub-folders.
+
+    ====================== ==================================================================
+    ``composites/<id>``    the completion with the known pixels put back, at the original's size
+    ``raw/<id>``           the full generated picture
+    ``inputs/<id>.png``    what the generator was shown; transparent where masked
+    ``uncertainty/<id>``   standard deviation over the chains, ``.png`` and ``.npz``
+    ``animations/<id>``    the walk from noise to completion
+    ``records/<id>.json``  how it came about; written last, so it marks the picture as finished
+    ``run.json``           settings and generator of the run
+    ====================== ==================================================================
+
+    With several chains ``_c01``, ``_c02``, ... follow the id, the lowest energy first.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def file(self, kind: str, picture: str, suffix: str, rank: int = 0, chains: int = 1) -> Path:
+        """Path of one of a picture's files; ``rank`` counts its completions from 0, best first."""
+        if not picture or picture.startswith("/") or ".." in picture.split("/") or "\0" in picture:
+            raise UserError(
+                f"The picture id {picture!r} cannot be a file name: rename the picture."
+            )
+        digits = max(2, len(str(chains)))
+        number = f"_c{rank + 1:0{digits}d}" if chains > 1 else ""
+        return self.root / kind / f"{picture}{number}{suffix}"
+
+    def record(self, picture: str) -> Path:
+        """Path of a picture's record."""
+        return self.file("records", picture, ".json")
+
+    def read_record(self, picture: str) -> dict[str, Any]:
+        """The record of a finished picture."""
+        return json.loads(self.record(picture).read_text())
+
+    def finished(self) -> Iterator[str]:
+        """Ids of the finished pictures, in no particular order."""
+        top = str(self.root / "records")
+        for folder, _, names in os.walk(top):
+            inner = os.path.relpath(folder, top).replace(os.sep, "/")
+            prefix = "" if inner == "." else f"{inner}/"
+            for name in names:
+                if name.endswith(".json") and not name.startswith("."):
+                    yield prefix + name.removesuffix(".json")
+
+    def relative(self, path: Path) -> str:
+        """A path as it is stored in records: relative to the folder, with forward slashes."""
+        return path.relative_to(self.root).as_posix()

@@ -1,0 +1,130 @@
+"""The record of a picture: all there is to know about it, and enough to redo it alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_inpaint.completions import Completions
+
+__all__ = ["diversity", "number", "picture_record", "table_rows"]
+
+#: Points of an energy curve that are kept; a record stays small however long the walk is.
+CURVE_POINTS = 120
+
+
+def picture_record(
+    completions: Completions, n: int, files: dict[str, Any], run: dict[str, Any]
+) -> dict[str, Any]:
+    """The record of the ``n``-th picture of a batch, as JSON.
+
+    It holds nothing that differs between two runs with the same settings: no times, no host.
+
+    Args:
+        completions: The batch.
+        n: Position in the batch.
+        files: ``input`` and, per completion, lists ``composite`` and ``raw`` of relative paths.
+        run: Settings, generator and versions of the run.
+    """
+    source = completions.source[n]
+    label = int(completions.label[n])
+    spread = diversity(completions.raw[n], completions.mask[n])
+    return {
+        "id": completions.id[n],
+        "index": completions.index[n],
+        "label": label if label >= 0 else None,
+        "seed": completions.seed,
+        "steps": completions.steps,
+        "original": _original(source) if source is not None else None,
+        "input": files["input"],
+        "diversity": None if spread is None else number(spread),
+        "completions": [_completion(completions, n, k, files) for k in range(completions.chains)],
+        "curve": _curve(completions, n),
+        **run,
+    }
+
+
+def table_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per completion, best first: the columns of ``energies.csv``."""
+    return [
+        {
+            "id": record["id"],
+            "index": record["index"],
+            "chain": each["chain"],
+            "seed": record["seed"],
+            "steps": record["steps"],
+            "first_energy": each["first_energy"],
+            "last_energy": each["last_energy"],
+            "known_psnr": each["known_psnr"],
+            "status": each["status"],
+            "label": record["label"],
+            "diversity": record["diversity"],
+            **each["diagnostics"],
+        }
+        for each in record["completions"]
+    ]
+
+
+def diversity(raw: Tensor, mask: Tensor) -> float | None:
+    """How far a picture's completions are from each other in the hole.
+
+    Args:
+        raw: uint8 ``(K, C, H, W)``.
+        mask: float ``(1, H, W)`` in [0, 1], 1 = fill.
+
+    Returns:
+        Mean over all pairs of the root mean squared distance in the hole, in units of the data
+        range (0 = all equal, 1 = black against white); None for one completion or an empty hole.
+    """
+    chains, hole = len(raw), mask.flatten() > 0
+    if chains < 2 or not hole.any():
+        return None
+    pixels = raw.flatten(2)[:, :, hole].flatten(1).double() / 255
+    pairs = torch.pdist(pixels) / math.sqrt(pixels.shape[1])
+    return float(pairs.mean())
+
+
+def number(value: float | Tensor) -> float | int | None:
+    """Six significant digits, which float32 can vouch for; None where there is no finite value."""
+    value = float(value)
+    if not math.isfinite(value):
+        return None
+    short = float(f"{value:.6g}")
+    return int(short) if short.is_integer() else short
+
+
+def _original(source: Any) -> dict[str, Any]:
+    height, width = source.image.shape[:2]
+    box = [int(edge) for edge in source.box]
+    return {"path": str(source.path), "width": int(width), "height": int(height), "box": box}
+
+
+def _completion(completions: Completions, n: int, k: int, files: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "chain": int(completions.chain[n, k]),
+        "composite": files["composite"][k],
+        "raw": files["raw"][k],
+        "first_energy": number(completions.first_energy[n, k]),
+        "last_energy": number(completions.energy[n, k]),
+        "known_psnr": number(completions.psnr[n, k]),
+        "status": completions.status[n][k],
+        "diagnostics": {
+            name: number(values[n, k]) for name, values in sorted(completions.diagnostics.items())
+        },
+    }
+
+
+def _curve(completions: Completions, n: int) -> dict[str, Any]:
+    """Energies along the walk, thinned out, and after its last step."""
+    points = len(completions.trace_steps)
+    kept = list(range(0, points, max(1, math.ceil(points / CURVE_POINTS))))
+    steps = [int(completions.trace_steps[i]) for i in kept]
+    curves = completions.trace[kept, n].T.tolist()
+    if not steps or steps[-1] < completions.steps:
+        steps.append(completions.steps)
+        for curve, final in zip(curves, completions.energy[n].tolist(), strict=True):
+            curve.append(final)
+    return {"steps": steps, "energies": [[number(energy) for energy in curve] for curve in curves]}

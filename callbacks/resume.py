@@ -1,0 +1,109 @@
+"""Interrupted runs: what is finished, what is left, and whether the settings are still the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from callbacks.atomic import write_json
+from callbacks.layout import OutputFolder
+from lightning_inpaint.errors import UserError
+
+__all__ = ["begin_run", "finished_ids", "whole_batches"]
+
+
+def finished_ids(output_dir: str | Path) -> set[str]:
+    """Ids of the pictures of which everything has been written."""
+    return set(OutputFolder(output_dir).finished())
+
+
+def begin_run(
+    folder: OutputFolder, run: dict[str, Any], overwrite: bool = False, write: bool = True
+) -> None:
+    """Claim an output folder for a run, or find that it is the continuation of one.
+
+    Args:
+        folder: The output folder; made if missing.
+        run: Description of the run (:func:`callbacks.fingerprint.describe_run`).
+        overwrite: Forget the finished pictures of an earlier run, whatever its settings.
+        write: Whether to touch the folder: one process does, the others only look.
+
+    Raises:
+        UserError: The folder holds a run with other settings or another generator, or cannot be
+            written to.
+    """
+    path = folder.root / "run.json"
+    earlier = None if overwrite else _read(path)
+    if earlier is not None:
+        _refuse_changes(folder.root, earlier, run)
+    elif write:
+        # Records without a run.json are leftovers of nobody knows what: they must not pass as done.
+        for picture in list(folder.finished()):
+            folder.record(picture).unlink(missing_ok=True)
+        write_json(path, run)
+
+
+def whole_batches(
+    ids: Sequence[str], finished: Container[str], batch_size: int, devices: int
+) -> set[str]:
+    """The finished pictures that a resumed run can leave out without re-cutting a batch.
+
+    How a batch is cut shows in the last digits of floating-point results. Device ``r`` of ``W`` takes
+    the pictures ``r, r + W, ...`` and cuts them into batches of ``B``: blocks of ``B * W`` pictures stay
+    together. So only blocks that are finished as a whole are left out, and every batch of the
+    resumed run is one of the uninterrupted run, on as many devices.
+
+    Args:
+        ids: All pictures, in the order in which they are served.
+        finished: Those that are finished.
+        batch_size: Pictures per batch, ``B``.
+        devices: Number of devices, ``W``.
+
+    Returns:
+        Ids to leave out; the rest, if there is any, is enough to give each device a picture.
+    """
+    block = batch_size * devices
+    blocks = [ids[start : start + block] for start in range(0, len(ids), block)]
+    done = [all(picture in finished for picture in pictures) for pictures in blocks]
+    left = sum(
+        len(pictures) for pictures, all_done in zip(blocks, done, strict=True) if not all_done
+    )
+    if 0 < left < devices and len(blocks) > 1:
+        done[-2] = False  # only the last block can be that small
+    return {
+        picture
+        for pictures, all_done in zip(blocks, done, strict=True)
+        if all_done
+        for picture in pictures
+    }
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}): pass --overwrite or another --output_dir."
+        ) from error
+
+
+def _refuse_changes(root: Path, earlier: dict[str, Any], run: dict[str, Any]) -> None:
+    changes = list(_changes(earlier.get("settings", {}), run["settings"]))
+    if earlier.get("generator") != run["generator"]:
+        changes.append("the generator's weights are others")
+    if changes:
+        raise UserError(
+            f"{root} holds a run with other settings ({'; '.join(changes)}): pass --overwrite to "
+            "replace it, or another --output_dir."
+        )
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> Iterable[str]:
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if old != new:
+            yield f"{name} was {old!r} and is {new!r}"

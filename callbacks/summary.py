@@ -1,0 +1,96 @@
+"""The last screen: where the files are and how it went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import median
+
+from pytorch_lightning import Trainer
+
+from callbacks.finish import Finisher, RunResult
+from lightning_inpaint.errors import UserError
+
+__all__ = ["Summary", "summary_text"]
+
+
+class Summary(Finisher):
+    """Prints one screen when all pictures are done: files, counts, failures, agreement, time.
+
+    Args:
+        failures: How many failures to list with their reasons; all of them are in energies.csv.
+
+    Attributes:
+        result: The finished run; its ``failures`` tell whether the job succeeded as a whole.
+    """
+
+    def __init__(self, failures: int = 10) -> None:
+        if failures < 0:
+            raise UserError(f"Summary's failures is {failures}: it must be at least 0.")
+        self.failures = failures
+        self.result: RunResult | None = None
+
+    def finish(self, trainer: Trainer, run: RunResult) -> None:
+        self.result = run
+        print(summary_text(run, self.failures), flush=True)
+
+
+def summary_text(run: RunResult, failures: int = 10) -> str:
+    """The summary, one fact per line."""
+    best = {row["id"]: row for row in reversed(run.rows)}  # the first row of a picture is its best
+    psnr = [row["known_psnr"] for row in best.values() if row["known_psnr"] is not None]
+    status = Counter(row["status"].partition(":")[0] for row in run.rows)
+    lines = ["", f"{_count(len(best), 'picture')} completed in {run.folder.root}"]
+    if run.resumed:
+        lines.append(f"  {run.completed} now, {run.resumed} in an earlier start")
+    if psnr:
+        lines.append(f"  median PSNR on the known pixels {median(psnr):.1f} dB (raw output)")
+    if run.completed:
+        lines.append(
+            f"  {_duration(run.seconds)}, {run.seconds / run.completed:.2f} s a picture, "
+            f"{run.evaluations:,} gradient evaluations"
+        )
+    if status["restarted"]:
+        lines.append(f"  {_count(status['restarted'], 'chain')} restarted")
+    lines += _failures(run, failures)
+    return "\n".join([*lines, *_files(run), ""])
+
+
+def _failures(run: RunResult, limit: int) -> list[str]:
+    if not run.failures:
+        return []
+    lines = [f"  {len(run.failures)} failed or skipped:"]
+    lines += [f"    {picture}: {reason}" for picture, reason in run.failures[:limit]]
+    if len(run.failures) > limit:
+        lines.append(f"    and {len(run.failures) - limit} more, see energies.csv")
+    return lines
+
+
+def _files(run: RunResult) -> list[str]:
+    entries = (
+        ("index.html", "gallery: open it in a browser"),
+        ("completions.png", "original, masked, completions, full generated images"),
+        ("energies.png", "energy against Langevin step"),
+        ("energies.csv", "one row per completion"),
+        ("composites/", "completions with the known pixels put back"),
+        ("raw/", "full generated images"),
+        ("uncertainty/", "standard deviation over the completions of a picture"),
+        ("animations/", "the walk from noise to completion"),
+        ("records/", "how each picture came about"),
+    )
+    return [
+        f"  {run.folder.root / name}{'/' if name.endswith('/') else ''}  {what}"
+        for name, what in entries
+        if (run.folder.root / name).exists()
+    ]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds:.0f} s" if minutes else f"{seconds:.1f} s"

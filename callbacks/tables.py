@@ -1,0 +1,56 @@
+"""``energies.csv``: one row per completion."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from pytorch_lightning import Trainer
+
+from callbacks.atomic import write_text
+from callbacks.finish import Finisher, RunResult
+
+__all__ = ["EnergyTable"]
+
+COLUMNS = (
+    "id",
+    "index",
+    "chain",
+    "seed",
+    "steps",
+    "first_energy",
+    "last_energy",
+    "known_psnr",
+    "status",
+    "label",
+    "diversity",
+)
+
+
+class EnergyTable(Finisher):
+    """Writes ``energies.csv`` when all pictures are done.
+
+    One row per completion, in the order of the data set and best first, with the columns id, index,
+    chain, seed, steps, first_energy, last_energy, known_psnr (dB, of the raw output), status, label
+    (of the picture, if known), diversity (mean distance between the picture's completions in the
+    hole; several chains only) and the sampler's own diagnostics. An energy is the sum over the known
+    values of (generated - given)^2 with pictures in [-1, 1]. Pictures that could not be read come last.
+    The table is made from the records, so an interrupted and resumed run ends with the same one.
+    """
+
+    def finish(self, trainer: Trainer, run: RunResult) -> None:
+        write_text(run.folder.root / "energies.csv", energies_csv(run))
+
+
+def energies_csv(run: RunResult) -> str:
+    """The table as text."""
+    extra = sorted({name for row in run.rows for name in row} - set(COLUMNS))
+    skipped: list[dict[str, Any]] = [
+        {"id": picture, "status": f"skipped: {reason}"} for picture, reason in run.skipped
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*COLUMNS, *extra], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([*run.rows, *skipped])
+    return text.getvalue()

@@ -1,0 +1,154 @@
+"""Every completion as a picture file, with a record of how it came about."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import BasePredictionWriter
+
+from callbacks.atomic import write_bytes, write_json
+from callbacks.fingerprint import describe_run
+from callbacks.finish import RunResult, gather
+from callbacks.imaging import PictureFormat, encode, masked_picture, suffix, to_array
+from callbacks.layout import OutputFolder
+from callbacks.records import picture_record
+from callbacks.resume import begin_run, finished_ids, whole_batches
+from lightning_inpaint.completions import Completions
+from lightning_inpaint.compositing import Blend, paste_into_source
+from lightning_inpaint.errors import UserError
+
+__all__ = ["CompletionWriter"]
+
+
+class CompletionWriter(BasePredictionWriter):
+    """Writes each picture's completions, and resumes where an earlier start was interrupted.
+
+    See :class:`callbacks.layout.OutputFolder` for the files. They appear whole or not at all, and the record
+    comes last: a picture with a record is finished. Every process writes its own pictures; on
+    several machines the folder must be on a file system that all of them see. A second start in the
+    same folder continues, and refuses to if settings or generator have changed.
+
+    Example::
+
+        trainer = Trainer(callbacks=[CompletionWriter("out")])
+        trainer.predict(LatentInpainter(), batches, return_predictions=False)
+
+    Args:
+        output_dir: Folder for everything that is written; made if missing.
+        overwrite: Start afresh in a folder that already holds a run, instead of resuming it.
+        format: File type of completions. png keeps every pixel; jpeg and webp are smaller, but
+            change known pixels a little, so that they no longer equal the input's.
+        quality: Quality of jpeg and webp, 1 to 100.
+        blend: How a completion gets back into an original larger than the generator's resolution:
+            gradient fits its colours to the rim of the hole, so that no seam shows; none pastes it.
+    """
+
+    def __init__(
+        self,
+        output_dir: str = "outputs",
+        overwrite: bool = False,
+        format: PictureFormat = "png",
+        quality: int = 90,
+        blend: Blend = "gradient",
+    ) -> None:
+        super().__init__(write_interval="batch")
+        if not 1 <= quality <= 100:
+            raise UserError(f"The quality of CompletionWriter is {quality}: it must be 1 to 100.")
+        self.folder = OutputFolder(output_dir)
+        self.overwrite = overwrite
+        self.format = format
+        self.quality = quality
+        self.blend = blend
+        self._forget()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Claim the folder, and take finished pictures out of a data module that can do so."""
+        if stage != "predict":
+            return
+        self._forget()
+        self._run = describe_run(trainer, pl_module)
+        begin_run(self.folder, self._run, self.overwrite, write=trainer.is_global_zero)
+        trainer.strategy.barrier("output folder claimed")
+        self._leave_out_finished(trainer)
+        # The record is the last word about a picture, so other callbacks write theirs before.
+        others = [each for each in trainer.callbacks if each is not self]  # type: ignore[attr-defined]
+        trainer.callbacks = [*others, self]  # type: ignore[attr-defined]
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Completions | None,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Write all files of a batch, picture by picture."""
+        if prediction is None:
+            return
+        for n in range(len(prediction)):
+            self._write_picture(prediction, n)
+        self._completed += len(prediction)
+        self._evaluations += _evaluations(prediction)
+
+    def result(self, trainer: Trainer) -> RunResult:
+        """What the run has come to. The first call waits for all processes: each must make it."""
+        if self._result is None:
+            data = getattr(trainer, "datamodule", None)
+            own = (list(getattr(data, "skipped", [])), self._completed, self._evaluations)
+            skipped, completed, evaluations = zip(*gather(own), strict=True)
+            self._result = RunResult(
+                folder=self.folder,
+                skipped=sorted({entry for entries in skipped for entry in entries}),
+                seconds=time.monotonic() - self._started,
+                resumed=self._resumed,
+                completed=sum(completed),
+                evaluations=sum(evaluations),
+            )
+        return self._result
+
+    def _forget(self) -> None:
+        self._result: RunResult | None = None
+        self._run: dict[str, Any] = {}
+        self._started = time.monotonic()
+        self._resumed = self._completed = self._evaluations = 0
+
+    def _leave_out_finished(self, trainer: Trainer) -> None:
+        data = getattr(trainer, "datamodule", None)
+        if not hasattr(data, "leave_out"):
+            return
+        served = [data.ids[position] for position in data.order]
+        finished = finished_ids(self.folder.root)
+        left_out = whole_batches(served, finished, data.batch_size, trainer.world_size)
+        data.leave_out(left_out)
+        self._resumed = len(left_out)
+
+    def _write_picture(self, completions: Completions, n: int) -> None:
+        picture, chains = completions.id[n], completions.chains
+        record = self.folder.record(picture)
+        record.unlink(missing_ok=True)  # until its files belong together again
+        visible = self.folder.file("inputs", picture, ".png")
+        write_bytes(visible, encode(masked_picture(completions.image[n], completions.mask[n])))
+        files: dict[str, Any] = {"input": self.folder.relative(visible), "composite": [], "raw": []}
+        for k in range(chains):
+            raw, composite = to_array(completions.raw[n, k]), to_array(completions.composite[n, k])
+            source = completions.source[n]
+            if source is not None:
+                composite = paste_into_source(source, raw, self.blend)
+            for kind, pixels in (("composite", composite), ("raw", raw)):
+                folder = "composites" if kind == "composite" else "raw"
+                path = self.folder.file(folder, picture, suffix(self.format), k, chains)
+                write_bytes(path, encode(pixels, self.format, self.quality))
+                files[kind].append(self.folder.relative(path))
+        write_json(record, picture_record(completions, n, files, self._run))
+
+
+def _evaluations(completions: Completions) -> int:
+    counted = completions.diagnostics.get("gradient_evaluations")
+    if counted is not None:
+        return int(counted.sum())
+    return completions.steps * len(completions) * completions.chains
