@@ -71,6 +71,5 @@ def predict_start(u: Tensor, alpha_bar: Tensor | float, noise: Tensor | None = N
     Returns:
         (N, D), ``sqrt(abar) u + sqrt(1 - abar) noise``.
     """
-    alpha_bar = torch.as_tensor(alpha_bar, dtype=u.dtype, device=u.device)
-    mean = alpha_bar.sqrt() * u
-    return mean if noise is None else mean + (1 - alpha_bar).sqrt() * noise
+    mean = alpha_bar**0.5 * u
+    return mean if noise is None else mean + (1 - alpha_bar) ** 0.5 * noise

@@ -77,7 +77,8 @@ class LatentInpainter(pl.LightningModule):
             raise UserError(f"--model.report_every is {report_every}; it must be at least 1")
         if warm_start < 0:
             raise UserError(f"--model.warm_start is {warm_start}; it must not be negative")
-        self.save_hyperparameters(ignore=["generator"] if isinstance(generator, nn.Module) else [])
+        own = ["generator"] if isinstance(generator, nn.Module) else []
+        self.save_hyperparameters(ignore=["sampler", *own])
         network: nn.Module = generator  # type: ignore[assignment]
         self.generator_name = type(network).__name__
         if isinstance(generator, str):
@@ -87,7 +88,11 @@ class LatentInpainter(pl.LightningModule):
         except ValueError as error:
             raise UserError(f"--model.latents: {error}") from error
         self.sampler = DEFAULT_SAMPLER if sampler is None else sampler
-        self.sampler_name = _sampler_name(self.sampler)
+        described = _described(self.sampler)
+        self.sampler_name = type(described).__name__
+        hidden = ("streams", "probe", "blocks")
+        options = {k: v for k, v in described.defaults.items() if k not in hidden}
+        self.sampler_options = {"steps": described.steps, **options}
         self.chains, self.seed, self.noise_inputs = chains, seed, noise_inputs
         self.warm_start, self.report_every = warm_start, report_every
         self._compute = torch.compile(self.space) if compile else None
@@ -205,7 +210,12 @@ class LatentInpainter(pl.LightningModule):
         return walked.replace_rows(failed, second), status
 
     def _optimizer(self, u: nn.Parameter, posterior: Posterior) -> ChainOptimizer:
-        group = {"params": [u], "streams": posterior.streams, "probe": posterior.squared_probe}
+        group = {
+            "params": [u],
+            "streams": posterior.streams,
+            "probe": posterior.squared_probe,
+            "blocks": [part.shape for part in self.space.parts],
+        }
         try:
             optimizer = self.sampler([group])
         except ValueError as error:
@@ -283,7 +293,10 @@ class LatentInpainter(pl.LightningModule):
         )
 
 
-def _sampler_name(sampler: SamplerCallable) -> str:
-    """The sampler's class name: of a class, or of what LightningCLI makes of ``class_path``."""
-    made = sampler([{"params": [nn.Parameter(torch.zeros(1, 1))]}])
-    return type(made).__name__
+def _described(sampler: SamplerCallable) -> ChainOptimizer:
+    """A throw-away sampler, to learn its class and options and to see bad ones at once."""
+    dummy = {"params": [nn.Parameter(torch.zeros(1, 1))], "probe": lambda u, draw: u.square()}
+    try:
+        return sampler([dummy])
+    except ValueError as error:
+        raise UserError(f"--model.sampler: {error}") from error

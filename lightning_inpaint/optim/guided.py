@@ -27,8 +27,7 @@ def reverse_step(u: Tensor, guidance: Tensor, beta: Tensor | float, noise: Tenso
         beta: variance of the step.
         noise: (N, D) standard normal, or scaled by the square root of a temperature.
     """
-    beta = torch.as_tensor(beta, dtype=u.dtype, device=u.device)
-    return (1 - beta).sqrt() * u + beta * guidance + beta.sqrt() * noise
+    return (1 - beta) ** 0.5 * u + beta * guidance + beta**0.5 * noise
 
 
 def clip_gradient(grad: Tensor, clip_std: float, over: Literal["picture", "batch"]) -> Tensor:
