@@ -121,7 +121,7 @@ class MaskedPictures(LightningDataModule):
         self.skipped = list(skipped)
         self.notes = []
         if skipped:
-            rank_zero_warn(f"left out {len(skipped)} pictures, the first: {skipped[0][1]}")
+            rank_zero_warn(f"left out {len(skipped)} of the pictures, the first: {skipped[0][1]}")
 
     def leave_out(self, ids: Container[str]) -> int:
         """Serve all but these pictures, as when resuming; returns how many are left."""
@@ -141,11 +141,15 @@ class MaskedPictures(LightningDataModule):
                 f"pass --trainer.devices {len(self)} or fewer."
             )
         return DataLoader(
-            _Served(self, self.order),
+            self.served(),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             collate_fn=collate,
         )
+
+    def served(self) -> Dataset[Sample | Skipped]:
+        """What the loader draws from: a sample, or a Skipped, for each position in `order`."""
+        return _Served(self, self.order)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Take `skipped` and `notes` out of the batch and keep them.

@@ -18,6 +18,8 @@ __all__ = ["Fit", "Fitted", "fit_picture"]
 
 Fit = Literal["resize", "crop"]
 
+_LEAST = 1e-4  # known (or hidden) share of a pixel below which it is rounding
+
 
 class Fitted(NamedTuple):
     """A picture ready for the generator.
@@ -74,10 +76,11 @@ def fit_picture(
     else:
         full = mask
         hole = np.clip(_resize(full[top:bottom, left:right] / np.float32(255), resolution), 0, 1)
-        hole[hole < 1e-4] = 0
-        hole[hole > 1 - 1e-4] = 1
-    fitted = _known_mean(inside, full[top:bottom, left:right], hole, resolution)
-    return Fitted(fitted, hole, Source(name, image, full, box))
+        hole[hole < _LEAST] = 0
+    known = 1 - full[top:bottom, left:right].astype(np.float32) / 255
+    weight = _resize(known, resolution)
+    hole[weight < _LEAST] = 1  # covers no known pixel, whatever was drawn
+    return Fitted(_known_mean(inside, known, weight, hole), hole, Source(name, image, full, box))
 
 
 def _box(height: int, width: int, fit: Fit) -> tuple[int, int, int, int]:
@@ -102,15 +105,12 @@ def _resize(plane: np.ndarray, resolution: int) -> np.ndarray:
 
 
 def _known_mean(
-    image: np.ndarray, mask: np.ndarray, hole: np.ndarray, resolution: int
+    image: np.ndarray, known: np.ndarray, weight: np.ndarray, hole: np.ndarray
 ) -> np.ndarray:
     """Resize with the known pixels as weights; what is all hole shows the original's own mean."""
-    known = 1 - mask.astype(np.float32) / 255
-    weight = _resize(known, resolution)
-    usable = (hole < 1) & (weight > 1e-4)
     planes = []
     for channel in range(image.shape[2]):  # one by one: an 8k picture in float takes 256 MiB each
         plane = image[..., channel].astype(np.float32)
-        mean = _resize(plane * known, resolution) / np.maximum(weight, 1e-4)
-        planes.append(np.where(usable, mean, _resize(plane, resolution)))
+        mean = _resize(plane * known, len(hole)) / np.maximum(weight, _LEAST)
+        planes.append(np.where(hole < 1, mean, _resize(plane, len(hole))))
     return np.clip(np.rint(np.stack(planes, axis=-1)), 0, 255).astype(np.uint8)

@@ -195,7 +195,7 @@ def _amount(spec: str, name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if kind.whole:
-        if not (value >= 1 and value == int(value)):
+        if not (value >= 1 and value.is_integer()):
             raise UserError(
                 f"mask {spec!r}: {name} takes a whole number of pixels, as in {name}:4."
             )
@@ -229,7 +229,7 @@ def resolve_masks(spec: str | Path, seed: int = 0) -> MaskProvider:
     if text == "alpha":
         return AlphaMasks()
     path = Path(text).expanduser()
-    if path.is_dir() or path.suffix.lower() == ".zip" and path.is_file():
+    if path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file()):
         return PairedMasks(path)
     if path.is_file():
         mask = SingleMask(path)

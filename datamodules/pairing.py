@@ -143,8 +143,10 @@ class PairedMasks:
         key = pairing_key(picture.name)
         short = key.removeprefix(pairing_key(picture.root))
         for candidate in (key, self._root + key, short, self._root + short):
-            if candidate in self._by_key:
-                return self._by_key[candidate]
+            # With pictures and masks in one folder, a picture is not its own mask.
+            found = [v for v in self._by_key.get(candidate, []) if v.file != picture.file]
+            if found:
+                return found
         name = PurePosixPath(key).name
         raise PictureError(
             f"{key}: no mask in {self.path} (looked for {key}.png and {name}_mask*.png)."

@@ -34,7 +34,7 @@ MAX_PIXELS = 2**27
 
 # Only these: Pillow would hand an EPS file, whatever its name, to Ghostscript, which runs programs.
 _FORMATS = (
-    *("PNG", "JPEG", "MPO", "WEBP", "AVIF", "JPEG2000", "GIF", "BMP", "DIB"),
+    *("PNG", "JPEG", "WEBP", "AVIF", "JPEG2000", "GIF", "BMP", "DIB"),
     *("TIFF", "PPM", "TGA", "ICO"),
 )
 _ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
@@ -111,7 +111,9 @@ def _explained(name: str) -> Iterator[None]:
     except PictureError:
         raise
     except UnidentifiedImageError:
-        raise PictureError(f"{name}: not a picture in a format that can be read.") from None
+        raise PictureError(
+            f"{name}: not a picture in a format that can be read (or cut off)."
+        ) from None
     except Image.DecompressionBombError:
         raise PictureError(
             f"{name}: more than the {MAX_PIXELS:,} pixels allowed; scale it down."
