@@ -1,0 +1,75 @@
+"""Small generators with known posteriors, in the form samplers take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_inpaint.noise import ChainStreams, Purpose
+
+
+class Problem:
+    """A generator R^D -> R^P, an observation and its mask, for N chains at once.
+
+    Args:
+        decode: (N, D) to (N, P), each row by itself.
+        target: (P,) or (N, P), the observation.
+        known: (P,), 1 = known.
+        start: (N, D).
+        seed: of the chains' streams.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[Tensor], Tensor],
+        target: Tensor,
+        known: Tensor,
+        start: Tensor,
+        seed: int = 0,
+    ) -> None:
+        n = len(start)
+        self.decode, self.target, self.known = decode, target, known
+        self.streams = ChainStreams(seed, ["toy"] * n, list(range(n)))
+        self.u = nn.Parameter(start.clone())
+        self.calls = 0
+
+    @property
+    def group(self) -> dict[str, Any]:
+        """The parameter group of a sampler."""
+        return {"params": [self.u], "streams": self.streams, "probe": self.probe}
+
+    def energy(self, u: Tensor) -> Tensor:
+        return ((self.decode(u) - self.target).square() * self.known).sum(dim=1)
+
+    def closure(self) -> Tensor:
+        """E (N,) at the parameter, dE/du into its ``.grad``."""
+        self.calls += 1
+        with torch.enable_grad():
+            leaf = self.u.detach().requires_grad_(True)
+            energy = self.energy(leaf)
+            (self.u.grad,) = torch.autograd.grad(energy.sum(), leaf)
+        return energy.detach()
+
+    def probe(self, u: Tensor, draw: int) -> Tensor:
+        """Squared probes of the Jacobian."""
+        with torch.enable_grad():
+            leaf = u.detach().requires_grad_(True)
+            picture = self.decode(leaf)
+            eps = self.streams.normal(draw, picture.shape[1], Purpose.PROBE, picture.dtype)
+            (grad,) = torch.autograd.grad(picture, leaf, eps * self.known.sqrt())
+        return grad.square()
+
+    def run(self, sampler: Any) -> Tensor:
+        """All steps; the final chains."""
+        for _ in range(sampler.steps):
+            sampler.step(self.closure)
+        return self.u.detach()
+
+
+def prior_start(n: int, dim: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """N(0, I) starts (n, dim)."""
+    streams = ChainStreams(seed, ["toy"] * n, list(range(n)))
+    return streams.normal(0, dim, Purpose.START, dtype)
