@@ -1,0 +1,297 @@
+"""The command line: ``python cli.py predict`` completes masked pictures. See ``--help``.
+
+Heavy imports are inside the functions that need them, so that help and mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+COMMANDS = {
+    "predict": "complete masked pictures (with no options: eight of the bundled generator's own)",
+    "generators": "list the generators known by name",
+    "convert": "write a checkpoint as a small, safe .safetensors file",
+    "sample": "draw a labelled grid of a generator's samples",
+}
+
+
+def usage() -> str:
+    """The text of ``python cli.py --help``."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    closing = "Each command explains its options: python cli.py predict --help"
+    return "\n".join(["usage: python cli.py COMMAND [OPTIONS]", "", *lines, "", closing])
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, or 2 with one sentence for a user's mistake.
+
+    Args:
+        args: the words after ``cli.py``; None takes those of the process.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if words else 2
+    name, rest = words[0], words[1:]
+    if name not in COMMANDS:
+        return complain(f"{name!r} is no command; take one of {', '.join(COMMANDS)}")
+    from lightning_inpaint.errors import UserError
+
+    try:
+        return _functions()[name](rest)
+    except UserError as error:
+        return complain(str(error))
+    except SystemExit as stop:  # jsonargparse has printed its sentence
+        return stop.code if isinstance(stop.code, int) else 1
+
+
+def complain(sentence: str) -> int:
+    """Print a user's mistake and return the exit status that goes with it."""
+    print(f"cli.py: error: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _functions() -> dict[str, Callable[[list[str]], int]]:
+    return {
+        "predict": predict,
+        "generators": generators,
+        "convert": convert,
+        "sample": sample,
+    }
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM arrived; not an Exception, so that nothing on the way swallows it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _stop_on_signals() -> None:
+    def stop(number: int, frame: Any) -> None:
+        raise Interrupted(number)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def predict(args: list[str]) -> int:
+    """Complete masked pictures; see ``python cli.py predict --help``."""
+    _quieten()
+    cli = _predict_cli(args)
+    enough_pictures(cli.trainer, cli.datamodule)
+    _stop_on_signals()
+    try:
+        cli.trainer.predict(cli.model, cli.datamodule, return_predictions=False)
+    except Interrupted as stop:
+        name = signal.Signals(stop.number).name
+        again = " ".join(["python cli.py predict", *args])
+        print(f"\n{name}: what is finished is kept; go on with: {again}", file=sys.stderr)
+        return 128 + stop.number
+    return 1 if cli.summary.result and cli.summary.result.failures else 0
+
+
+def _predict_cli(args: list[str]) -> Any:
+    from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+    import callbacks
+    import datamodules
+    from lightning_inpaint import LatentInpainter
+    from lightning_inpaint.module import DEFAULT_SAMPLER
+
+    class PredictCLI(LightningCLI):
+        def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+            parser.add_argument("--output_dir", default="outputs", help="Folder for all results.")
+            parser.add_argument(
+                "--overwrite",
+                type=bool,
+                default=False,
+                help="Start afresh in an output folder that holds an earlier run.",
+            )
+            parser.add_lightning_class_args(callbacks.CompletionWriter, "writer")
+            parser.link_arguments("output_dir", "writer.output_dir")
+            parser.link_arguments("overwrite", "writer.overwrite")
+            parser.link_arguments("model.generator", "data.init_args.generator")
+            parser.link_arguments(
+                "model", "data.init_args.image_size", _resolution, apply_on="instantiate"
+            )
+            parser.link_arguments(
+                "model", "data.init_args.class_names", _class_names, apply_on="instantiate"
+            )
+            # A class given by the user must not inherit options of the default's.
+            if not mentions(args, "data"):
+                parser.set_defaults({"data": {"class_path": "datamodules.GeneratedMasks"}})
+            if not mentions(args, "model.sampler"):
+                name = f"{DEFAULT_SAMPLER.__module__}.{DEFAULT_SAMPLER.__qualname__}"
+                parser.set_defaults({"model.sampler": {"class_path": name}})
+
+        def instantiate_trainer(self, **kwargs: Any) -> Any:
+            config = self.config.trainer
+            shown: list[Any] = [callbacks.EnergyTable(), callbacks.CompletionFigure()]
+            if config.enable_progress_bar is not False:
+                shown.append(callbacks.PictureProgressBar())
+            if config.logger:
+                shown += [callbacks.EnergyLogger(), callbacks.CompletionLogger()]
+            self.summary = callbacks.Summary()
+            self.trainer_defaults["callbacks"] = [*shown, self.summary]
+            return super().instantiate_trainer(**kwargs)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "LightningCLI's args parameter")
+        return PredictCLI(
+            LatentInpainter,
+            datamodules.MaskedPictures,
+            subclass_mode_data=True,
+            run=False,
+            args=short_names(args),
+            save_config_callback=None,
+            seed_everything_default=False,
+            auto_configure_optimizers=False,
+            trainer_defaults={
+                "logger": False,
+                "enable_model_summary": False,
+                "enable_checkpointing": False,
+            },
+            parser_kwargs={"prog": "cli.py predict", "description": COMMANDS["predict"]},
+        )
+
+
+def enough_pictures(trainer: Any, pictures: Any) -> None:
+    """Refuse more devices than pictures before any process is started.
+
+    Raises:
+        UserError: a device would get no picture.
+    """
+    if trainer.world_size > 1:
+        pictures.trainer = trainer
+        pictures.setup("predict")
+        pictures.predict_dataloader()
+
+
+def _resolution(model: Any) -> int:
+    return int(model.generator.resolution)
+
+
+def _class_names(model: Any) -> list[str] | None:
+    names = getattr(model.generator, "class_names", None)
+    return list(names) if names else None
+
+
+def short_names(args: Sequence[str]) -> list[str]:
+    """``--model.sampler hmc`` as the class path that it stands for; all other words as they are."""
+    from lightning_inpaint.optim import SAMPLERS
+
+    words, after = [], False
+    for word in args:
+        option, equals, value = word.partition("=")
+        if after and word in SAMPLERS:
+            word = _import_path(SAMPLERS[word])
+        elif option == "--model.sampler" and value in SAMPLERS:
+            word = f"{option}{equals}{_import_path(SAMPLERS[value])}"
+        after = word == "--model.sampler"
+        words.append(word)
+    return words
+
+
+def _import_path(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def mentions(args: Sequence[str], key: str) -> bool:
+    """Whether the words, or a configuration file among them, choose a class for ``key``."""
+    configs = [b for a, b in zip(args, [*args[1:], ""], strict=True) if a == "--config"]
+    configs += [a.removeprefix("--config=") for a in args if a.startswith("--config=")]
+    given = any(a == f"--{key}" or a.startswith((f"--{key}=", f"--{key}.class_path")) for a in args)
+    return given or any(_file_mentions(path, key) for path in configs)
+
+
+def _file_mentions(path: str, key: str) -> bool:
+    import yaml
+
+    try:
+        value = yaml.safe_load(Path(path).read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return False  # the parser reports it
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value is not None
+
+
+def _quieten() -> None:
+    """Keep Lightning's notices for developers away from users."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")
+    warnings.formatwarning = lambda message, *rest, **options: f"warning: {message}\n"
+
+
+def generators(args: list[str]) -> int:
+    """List what ``--model.generator`` knows by name."""
+    _parsed("generators", [], args)
+    from lightning_inpaint.generators import list_generators
+
+    print(list_generators())
+    return 0
+
+
+def convert(args: list[str]) -> int:
+    """Write a checkpoint as a .safetensors file."""
+    options = [
+        ("source", {"help": "name, address or path of a checkpoint"}),
+        ("target", {"help": "the new file, ending in .safetensors"}),
+        ("--dtype", {"default": "float32", "choices": ["float32", "float16"]}),
+        ("--weights", {"default": "G_ema", "choices": ["G_ema", "G"]}),
+    ]
+    given = _parsed("convert", options, args)
+    from lightning_inpaint.generators import convert as write
+
+    path = write(given.source, given.target, given.dtype, weights=given.weights)
+    print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+def sample(args: list[str]) -> int:
+    """Draw a labelled grid of samples."""
+    options = [
+        ("generator", {"nargs": "?", "default": "cifar10", "help": "name, address or path"}),
+        ("--output", {"default": "samples.png", "help": "the picture to write"}),
+        ("--columns", {"type": int, "default": 10, "help": "samples of each class"}),
+        ("--seed", {"type": int, "default": 0}),
+        ("--truncation", {"type": float, "default": 1.0, "help": "1 = none, 0 = the average"}),
+    ]
+    given = _parsed("sample", options, args)
+    from lightning_inpaint.generators import load_generator
+    from lightning_inpaint.generators.sheet import sample_grid
+
+    size = {"columns": given.columns, "rows": given.columns}
+    network = load_generator(given.generator)
+    path = sample_grid(
+        network, given.output, **size, seed=given.seed, truncation=given.truncation
+    )
+    print(f"wrote {path}")
+    return 0
+
+
+def _parsed(name: str, options: list[tuple[str, dict[str, Any]]], args: list[str]) -> Any:
+    parser = argparse.ArgumentParser(
+        prog=f"cli.py {name}",
+        description=COMMANDS[name],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    for flag, settings in options:
+        parser.add_argument(flag, **settings)
+    return parser.parse_args(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
