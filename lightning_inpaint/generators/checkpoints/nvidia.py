@@ -8,21 +8,25 @@ tensors' shapes, so it does not depend on the defaults of the version that wrote
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators.checkpoints.build import build_stylegan2, channel_rule
 from lightning_inpaint.generators.checkpoints.fields import child, integer, number
 from lightning_inpaint.generators.checkpoints.records import Persistent, TensorRecord
-from lightning_inpaint.generators.checkpoints.tensors import to_tensor
+from lightning_inpaint.generators.checkpoints.tensors import TensorReader
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 
 __all__ = ["is_nvidia", "load_nvidia"]
 
-_MAX_DEPTH = 16
+_MAX_MODULES = 4096  # the published networks have under 100
+_MAX_NAME = 256
 
 
 def is_nvidia(content: Any) -> bool:
@@ -34,7 +38,7 @@ def is_nvidia(content: Any) -> bool:
     )
 
 
-def load_nvidia(content: Any, weights: str, *, source: str) -> StyleGAN2Generator:
+def load_nvidia(content: Any, weights: str, reader: TensorReader) -> StyleGAN2Generator:
     """Turn a snapshot's ``weights`` ("G_ema" or "G") into a native generator.
 
     Half-precision layers are loaded as float32, which is NVIDIA's ``force_fp32``.
@@ -43,42 +47,59 @@ def load_nvidia(content: Any, weights: str, *, source: str) -> StyleGAN2Generato
         UserError: the snapshot lacks these weights, is of another architecture (StyleGAN3,
             projected GANs, ...) or contradicts itself.
     """
+    source = reader.source
     network = content if isinstance(content, Persistent) else content.get(weights)
     if not isinstance(network, Persistent):
         raise UserError(f"{source}: it holds no {weights}; choose the other of G_ema and G.")
-    tensors: dict[str, Tensor] = {}
-    _collect(network, "", tensors, source, 0)
+    tensors = _state_dict(network, reader)
     config = _describe(network, tensors, source)
     return build_stylegan2(config, tensors, source=source)
 
 
-def _collect(
-    module: Persistent, prefix: str, into: dict[str, Tensor], source: str, depth: int
-) -> None:
-    """Gather the state dict of a recorded ``torch.nn.Module`` under dotted names."""
-    if depth > _MAX_DEPTH:
-        raise UserError(f"{source}: damaged or forged: its modules are nested too deeply.")
+def _state_dict(network: Persistent, reader: TensorReader) -> dict[str, Tensor]:
+    """The tensors of a recorded ``torch.nn.Module`` under their dotted names."""
+    tensors: dict[str, Tensor] = {}
+    source = reader.source
+    waiting = [("", network)]
+    for visited in itertools.count():
+        if not waiting:
+            return tensors
+        # A module may appear in itself or many times in others: count, do not recurse.
+        if visited > _MAX_MODULES or len(waiting) + len(tensors) > _MAX_MODULES:
+            break
+        prefix, module = waiting.pop()
+        if len(prefix) > _MAX_NAME:
+            break
+        for name, value in _entries(module, "_modules", source):
+            if isinstance(value, Persistent):
+                waiting.append((f"{prefix}{name}.", value))
+            elif value is not None:
+                raise _forged(source, f"{name[:60]!r} is not a network module")
+        for name, value in _tensor_entries(module, source):
+            # A layer's copy of its block's filter is of no use.
+            if name != "resample_filter" or prefix == "synthesis.b4.":
+                tensors[f"{prefix}{name}"] = reader.read(value)
+    raise _forged(source, "it has far too many modules")
+
+
+def _tensor_entries(module: Persistent, source: str) -> Iterator[tuple[str, TensorRecord]]:
     for group in ("_parameters", "_buffers"):
-        for name, record in _entries(module, group, source):
-            if isinstance(record, TensorRecord):
-                if name == "resample_filter" and prefix.count(".") > 2:
-                    continue  # the layers' copies of the block's filter
-                if f"{prefix}{name}" in into or len(into) > 4096:
-                    raise UserError(f"{source}: damaged or forged: it has too many tensors.")
-                into[f"{prefix}{name}"] = to_tensor(record, source=source)
-            elif record is not None:
-                raise UserError(f"{source}: damaged or forged: {name[:60]!r} is not a tensor.")
-    for name, inner in _entries(module, "_modules", source):
-        if isinstance(inner, Persistent):
-            _collect(inner, f"{prefix}{name}.", into, source, depth + 1)
-        elif inner is not None:
-            raise UserError(f"{source}: damaged or forged: {name[:60]!r} is not a network module.")
+        for name, value in _entries(module, group, source):
+            if isinstance(value, TensorRecord):
+                yield name, value
+            elif value is not None:
+                raise _forged(source, f"{name[:60]!r} is not a tensor")
+
+
+def _forged(source: str, what: str) -> UserError:
+    return UserError(f"{source}: damaged or forged: {what}; fetch or export it again.")
 
 
 def _entries(module: Persistent, group: str, source: str) -> list[tuple[str, Any]]:
     entries = module.state.get(group, {})
-    if not isinstance(entries, dict) or not all(isinstance(k, str) for k in entries):
-        raise UserError(f"{source}: damaged or forged: a module's {group} is not a table of names.")
+    named = isinstance(entries, dict) and all(isinstance(k, str) for k in entries)
+    if not named or any(len(k) > _MAX_NAME for k in entries):
+        raise _forged(source, f"a module's {group} is not a table of names")
     return list(entries.items())
 
 
@@ -118,7 +139,7 @@ def _describe(network: Persistent, tensors: dict[str, Tensor], source: str) -> d
 def _text(module: Persistent, name: str, source: str) -> str:
     value = module.state.get(name)
     if not isinstance(value, str) or len(value) > 80:
-        raise UserError(f"{source}: damaged or forged: {name!r} is not a text.")
+        raise _forged(source, f"{name!r} is not a text")
     return value
 
 
@@ -126,7 +147,7 @@ def _check_mapping(mapping: Persistent, source: str) -> None:
     layers = [m for n, m in _entries(mapping, "_modules", source) if n.startswith("fc")]
     for layer in layers:
         if not isinstance(layer, Persistent):
-            raise UserError(f"{source}: damaged or forged: a mapping layer is not a module.")
+            raise _forged(source, "a mapping layer is not a module")
         gain = number(layer.state, "bias_gain", source=source, default=0.01)
         if layer.state.get("activation", "lrelu") != "lrelu" or not math.isclose(gain or 0, 0.01):
             raise UserError(
@@ -142,20 +163,21 @@ def _channels(tensors: dict[str, Tensor], resolution: int, source: str) -> dict[
         if r <= resolution and bias is not None:
             channels[r] = bias.numel()
     if not channels or max(channels) != resolution:
-        raise UserError(
-            f"{source}: damaged or forged: its blocks do not reach {resolution} pixels."
-        )
+        raise _forged(source, f"its blocks do not reach {resolution} pixels")
     return channels
 
 
 def filter_taps(kernel: Tensor | None, source: str) -> list[float]:
-    """The 1-D taps of a separable filter (K, K) or (K,), scaled to whole numbers where possible."""
+    """The 1-D taps of a separable filter (4, 4) or (4,), scaled to whole numbers where possible."""
     if kernel is None:
         return [1.0, 3.0, 3.0, 1.0]
-    taps = kernel.double().sum(dim=0) if kernel.ndim == 2 else kernel.double()
-    smallest = taps.abs()[taps.abs() > 1e-6 * taps.abs().max()].min() if taps.numel() else None
-    if smallest is None or taps.ndim != 1:
-        raise UserError(f"{source}: damaged or forged: its low-pass filter is empty.")
-    taps = taps / smallest
+    kernel = kernel.double()
+    kernel = torch.outer(kernel, kernel) if kernel.ndim == 1 else kernel
+    if kernel.shape != (4, 4) or not kernel.isfinite().all() or kernel.sum().abs() < 1e-6:
+        raise _forged(source, "its low-pass filter is not one of four taps")
+    taps = kernel.sum(dim=0)
+    if not torch.allclose(torch.outer(taps, taps) / taps.sum(), kernel, rtol=1e-4, atol=1e-6):
+        raise UserError(f"{source}: its low-pass filter is not separable, which is not supported.")
+    taps = taps / taps.abs()[taps.abs() > 1e-6 * taps.abs().max()].min()
     rounded = taps.round()
     return (rounded if (taps - rounded).abs().max() < 1e-5 else taps).tolist()

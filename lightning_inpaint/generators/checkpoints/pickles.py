@@ -30,7 +30,7 @@ __all__ = ["read_pickle"]
 MAX_STEPS = 1_000_000  # NVIDIA's snapshots take some 50,000 instructions
 _SMALL = 1 << 12  # shorter byte strings are copied, longer ones stay views of the file
 _MARK = object()
-_KEYS = (str, int, float, bytes, type(None))
+_KEYS = (str, int, bytes, type(None))
 
 
 def read_pickle(

@@ -16,7 +16,7 @@ from lightning_inpaint.generators.checkpoints.nvidia import is_nvidia, load_nvid
 from lightning_inpaint.generators.checkpoints.pickles import read_pickle
 from lightning_inpaint.generators.checkpoints.records import TensorRecord
 from lightning_inpaint.generators.checkpoints.rosinality import is_rosinality, load_rosinality
-from lightning_inpaint.generators.checkpoints.tensors import to_tensor
+from lightning_inpaint.generators.checkpoints.tensors import TensorReader
 from lightning_inpaint.generators.checkpoints.torch_files import is_torch_file, read_torch_file
 
 __all__ = ["READABLE", "open_plain", "read_checkpoint", "read_state_dict"]
@@ -40,10 +40,11 @@ def read_checkpoint(path: str | Path, weights: str = "G_ema") -> nn.Module:
         if path.suffix == ".safetensors" or _is_safetensors(path):
             return load_native(path)
         content = open_plain(path)
+        reader = TensorReader(path.name, path.stat().st_size)
         if is_nvidia(content):
-            return load_nvidia(content, weights, source=path.name)
+            return load_nvidia(content, weights, reader)
         if is_rosinality(content):
-            return load_rosinality(content, weights, source=path.name)
+            return load_rosinality(content, weights, reader)
     raise UserError(
         f"{path.name}: readable, but it holds no generator of a known kind (NVIDIA's G_ema or "
         "rosinality's g_ema); for a network of your own use package.module:Class@FILE."
@@ -69,7 +70,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         if isinstance(content, dict) and content:
             pairs = list(content.items())
             if all(isinstance(k, str) and isinstance(v, TensorRecord) for k, v in pairs):
-                return {k: to_tensor(v, source=path.name) for k, v in pairs}
+                reader = TensorReader(path.name, path.stat().st_size)
+                return {k: reader.read(v) for k, v in pairs}
     raise UserError(f"{path.name}: it holds no state dict (names with tensors).")
 
 

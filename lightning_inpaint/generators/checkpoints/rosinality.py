@@ -18,7 +18,7 @@ from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators.checkpoints.build import build_stylegan2, channel_rule
 from lightning_inpaint.generators.checkpoints.nvidia import filter_taps
 from lightning_inpaint.generators.checkpoints.records import TensorRecord
-from lightning_inpaint.generators.checkpoints.tensors import to_tensor
+from lightning_inpaint.generators.checkpoints.tensors import TensorReader
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 
 __all__ = ["is_rosinality", "load_rosinality"]
@@ -35,12 +35,13 @@ def is_rosinality(content: Any) -> bool:
     return any(isinstance(t, dict) and "input.input" in t for t in [content, *inner])
 
 
-def load_rosinality(content: Any, weights: str, *, source: str) -> StyleGAN2Generator:
+def load_rosinality(content: Any, weights: str, reader: TensorReader) -> StyleGAN2Generator:
     """Turn a checkpoint's ``weights`` ("G_ema" or "G") into a native generator.
 
     Raises:
         UserError: the checkpoint lacks these weights or contradicts itself.
     """
+    source = reader.source
     state = content if "input.input" in content else content.get(_KEYS[weights])
     if not isinstance(state, dict) or "input.input" not in state:
         raise UserError(f"{source}: it holds no {_KEYS[weights]}; choose the other of G_ema and G.")
@@ -50,12 +51,12 @@ def load_rosinality(content: Any, weights: str, *, source: str) -> StyleGAN2Gene
             raise UserError(
                 f"{source}: damaged or forged: its {_KEYS[weights]} is not a state dict."
             )
-        tensors[name] = to_tensor(record, source=source)
+        tensors[name] = reader.read(record)
     config = _describe(tensors, source)
     generator = build_stylegan2(config, _renamed(tensors, config, source), source=source)
     average = content.get("latent_avg")
     if isinstance(average, TensorRecord):
-        w_avg = to_tensor(average, source=source).reshape(-1)
+        w_avg = reader.read(average).reshape(-1)
         if w_avg.shape != generator.mapping.w_avg.shape:
             raise UserError(f"{source}: damaged or forged: latent_avg has another size than w.")
         generator.mapping.w_avg.copy_(w_avg)

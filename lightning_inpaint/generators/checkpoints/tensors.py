@@ -17,39 +17,63 @@ from lightning_inpaint.generators.checkpoints.records import (
 )
 from lightning_inpaint.generators.checkpoints.torch_files import is_torch_file, read_torch_file
 
-__all__ = ["to_tensor"]
+__all__ = ["TensorReader"]
 
 
-def to_tensor(record: TensorRecord, *, source: str) -> Tensor:
-    """Copy a tensor out of the file.
+class TensorReader:
+    """Copies tensors out of one file, never more of them than the file can fill.
 
     Args:
-        record: as read; its sizes are not trusted.
-        source: the file's name, for the error sentence.
-
-    Returns:
-        A contiguous tensor on the CPU.
-
-    Raises:
-        UserError: sizes are impossible, reach beyond the storage, or repeat its values.
+        source: the file's name, for error sentences.
+        limit: bytes of the file. One storage may back many tensors, so that a small file could ask
+            for any amount of memory; all tensors together may not exceed this.
     """
-    storage = record.storage
-    if isinstance(storage, StorageBytes):
-        values = _inner(storage, source)
-    else:
-        raw = bytearray(storage.read())
-        values = (
-            torch.frombuffer(raw, dtype=storage.dtype)
-            if raw
-            else torch.empty(0, dtype=storage.dtype)
-        )
-    size, stride, offset = record.size, record.stride, record.offset
-    if not _fits(size, stride, offset, values.numel()):
-        raise UserError(
-            f"{source}: damaged or forged: a tensor reaches beyond the values stored for it; "
-            "fetch or export it again."
-        )
-    return values.as_strided(size, stride, offset).contiguous().clone()
+
+    def __init__(self, source: str, limit: int) -> None:
+        self.source, self.left = source, limit
+        self._storages: dict[int, tuple[object, Tensor]] = {}
+
+    def read(self, record: TensorRecord) -> Tensor:
+        """A contiguous tensor on the CPU.
+
+        Args:
+            record: as read; its sizes are not trusted.
+
+        Raises:
+            UserError: sizes are impossible, reach beyond the storage, or repeat its values.
+        """
+        values = self._values(record.storage)
+        size, stride, offset = record.size, record.stride, record.offset
+        if not _fits(size, stride, offset, values.numel()):
+            raise UserError(
+                f"{self.source}: damaged or forged: a tensor reaches beyond the values stored for "
+                "it; fetch or export it again."
+            )
+        self.left -= math.prod(size) * values.itemsize
+        if self.left < 0:
+            raise UserError(
+                f"{self.source}: damaged or forged: its tensors need more memory than the file has "
+                "bytes; fetch or export it again."
+            )
+        return values.as_strided(size, stride, offset).contiguous().clone()
+
+    def _values(self, storage: StorageBytes | StorageRecord) -> Tensor:
+        owner = storage.data if isinstance(storage, StorageBytes) else storage
+        if id(owner) not in self._storages:
+            inner = isinstance(storage, StorageBytes)
+            values = _inner(storage, self.source) if inner else _plain(storage)
+            self._storages[id(owner)] = (
+                owner,
+                values,
+            )  # the owner too, so that its id stays its own
+        return self._storages[id(owner)][1]
+
+
+def _plain(storage: StorageRecord) -> Tensor:
+    raw = bytearray(storage.read())
+    if not raw:
+        return torch.empty(0, dtype=storage.dtype)
+    return torch.frombuffer(raw, dtype=storage.dtype)
 
 
 def _fits(size: Any, stride: Any, offset: Any, numel: int) -> bool:
@@ -65,7 +89,7 @@ def _fits(size: Any, stride: Any, offset: Any, numel: int) -> bool:
 
 
 def _inner(storage: StorageBytes, source: str) -> Tensor:
-    """One storage in torch's old form: our reader checks it, torch's ``weights_only`` one loads it."""
+    """One storage in torch's old form: our reader checks it, torch's ``weights_only`` loads it."""
     data = memoryview(storage.data)
     record = read_torch_file(data, source=source) if is_torch_file(data) else None
     if not isinstance(record, StorageRecord):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -114,21 +113,23 @@ def _read_zip(data: memoryview, source: str) -> Any:
     if order is not None and _member(archive, order, source) != b"little":
         raise UserError(f"{source}: written on a big-endian machine; export it again on another.")
 
+    records: dict[str, StorageRecord] = {}
+
     def storage(pid: Any) -> StorageRecord:
         dtype, key, numel = _storage_fields(pid, source)
         info = names.get(f"{folder}data/{key}")
         if info is None or info.file_size != numel * dtype.itemsize:
             raise _damaged(source, "a storage is missing or has another size than announced")
-        return StorageRecord(dtype, numel, key, _reader(archive, info, source))
+        # One record per storage: tensors that share it share what is read.
+        record = records.setdefault(
+            key, StorageRecord(dtype, numel, key, lambda: _member(archive, info, source))
+        )
+        if record.dtype != dtype:
+            raise _damaged(source, "one storage is described in two ways")
+        return record
 
     content = memoryview(_member(archive, names[root], source))
     return read_pickle(content, source=source, storage=storage)[0]
-
-
-def _reader(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str
-) -> Callable[[], bytes | memoryview]:
-    return lambda: _member(archive, info, source)
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str) -> bytes:
