@@ -102,7 +102,7 @@ def _strokes(h: int, w: int, amount: float, rng: np.random.Generator) -> np.ndar
         if mask.mean() >= amount:
             break
         point, angle = rng.random(2) * (h, w), rng.random() * 2 * math.pi
-        radius = max(0.75, size * (0.03 + 0.05 * rng.random()))
+        radius = max(0.75, size * (0.04 + 0.06 * rng.random()))
         for _ in range(3 + int(rng.random() * 4)):
             length = size * (0.1 + 0.25 * rng.random())
             target = point + length * np.array([math.sin(angle), math.cos(angle)])

@@ -159,7 +159,7 @@ def _eight_bit(image: Image.Image, name: str) -> Image.Image:
     """Grey of 16 and 32 bits or float, scaled to 8 bits; other modes as they are."""
     if not (image.mode.startswith("I") or image.mode == "F"):
         return image
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image).astype(np.float32)  # exact up to 2^24, far above what is let in
     if not np.isfinite(values).all() or values.min() < 0:
         raise PictureError(f"{name}: holds negative or non-finite values; save it as 8-bit PNG.")
     top = values.max()
@@ -171,4 +171,4 @@ def _eight_bit(image: Image.Image, name: str) -> Image.Image:
         white = 65535.0
     else:
         raise PictureError(f"{name}: holds values above 65535; save it as 8-bit PNG.")
-    return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
+    return Image.fromarray(np.rint(values * np.float32(255 / white)).astype(np.uint8))
