@@ -12,6 +12,15 @@ from lightning_inpaint.errors import UserError
 
 __all__ = ["OutputFolder"]
 
+#: Files that a picture may have beyond those that its record lists.
+_EXTRAS = (
+    ("uncertainty", ".png"),
+    ("uncertainty", ".npz"),
+    ("animations", ".gif"),
+    ("animations", ".webp"),
+    ("thumbnails", ".webp"),
+)
+
 
 class OutputFolder:
     """The files of one run. Every picture's files are named after its id; ``/`` makes sub-folders.
@@ -22,6 +31,7 @@ class OutputFolder:
     ``inputs/<id>.png``    what the generator was shown; transparent where masked
     ``uncertainty/<id>``   standard deviation over the chains, ``.png`` and ``.npz``
     ``animations/<id>``    the walk from noise to completion
+    ``thumbnails/<id>``    what the gallery shows
     ``records/<id>.json``  how it came about; written last, so it marks the picture as finished
     ``run.json``           settings and generator of the run
     ====================== ==================================================================
@@ -59,6 +69,22 @@ class OutputFolder:
             for name in names:
                 if name.endswith(".json") and not name.startswith("."):
                     yield prefix + name.removesuffix(".json")
+
+    def forget(self, picture: str) -> None:
+        """Remove a finished picture's files, its record first."""
+        try:
+            record = self.read_record(picture)
+        except ValueError:  # not one of ours: nothing in it to go by
+            record = {}
+        self.record(picture).unlink(missing_ok=True)
+        files = [
+            each[kind] for each in record.get("completions", []) for kind in ("composite", "raw")
+        ]
+        for name in (*files, *([record["input"]] if record else [])):
+            if ".." not in Path(name).parts:
+                (self.root / name).unlink(missing_ok=True)
+        for kind, suffix in _EXTRAS:
+            self.file(kind, picture, suffix).unlink(missing_ok=True)
 
     def relative(self, path: Path) -> str:
         """A path as it is stored in records: relative to the folder, with forward slashes."""

@@ -27,7 +27,7 @@ def begin_run(
     Args:
         folder: The output folder; made if missing.
         run: Description of the run (:func:`callbacks.fingerprint.describe_run`).
-        overwrite: Forget the finished pictures of an earlier run, whatever its settings.
+        overwrite: Remove the pictures of an earlier run, whatever its settings.
         write: Whether to touch the folder: one process does, the others only look.
 
     Raises:
@@ -41,7 +41,7 @@ def begin_run(
     elif write:
         # Records without a run.json are leftovers of nobody knows what: they must not pass as done.
         for picture in list(folder.finished()):
-            folder.record(picture).unlink(missing_ok=True)
+            folder.forget(picture)
         write_json(path, run)
 
 
@@ -83,7 +83,7 @@ def whole_batches(
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise UserError(

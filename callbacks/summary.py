@@ -39,7 +39,8 @@ def summary_text(run: RunResult, failures: int = 10) -> str:
     best = {row["id"]: row for row in reversed(run.rows)}  # the first row of a picture is its best
     psnr = [row["known_psnr"] for row in best.values() if row["known_psnr"] is not None]
     status = Counter(row["status"].partition(":")[0] for row in run.rows)
-    lines = ["", f"{_count(len(best), 'picture')} completed in {run.folder.root}"]
+    where = run.folder.root.resolve()
+    lines = ["", f"{_count(len(best), 'picture')} completed, see {where}"]
     if run.resumed:
         lines.append(f"  {run.completed} now, {run.resumed} in an earlier start")
     if psnr:
@@ -77,11 +78,9 @@ def _files(run: RunResult) -> list[str]:
         ("animations/", "the walk from noise to completion"),
         ("records/", "how each picture came about"),
     )
-    return [
-        f"  {run.folder.root / name}{'/' if name.endswith('/') else ''}  {what}"
-        for name, what in entries
-        if (run.folder.root / name).exists()
-    ]
+    there = [(name, what) for name, what in entries if (run.folder.root / name).exists()]
+    width = max((len(name) for name, _ in there), default=0)
+    return [f"  {name:<{width}}  {what}" for name, what in there]
 
 
 def _count(n: int, noun: str) -> str:

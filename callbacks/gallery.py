@@ -1,0 +1,142 @@
+"""``index.html``: all pictures of a run, to be looked at in a browser."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pytorch_lightning import Trainer
+
+from callbacks.atomic import write_bytes, write_text
+from callbacks.figure import Views, load_views
+from callbacks.finish import Finisher, RunResult
+from callbacks.layout import OutputFolder
+from lightning_inpaint.errors import UserError
+
+__all__ = ["Gallery"]
+
+TEMPLATE = Path(__file__).with_name("gallery.html")
+
+#: Largest side of a thumbnail; smaller pictures are kept and enlarged by the browser.
+SIDE = 96
+
+#: Points and chains of the energy curves in the page, which is to stay small.
+POINTS, CHAINS = 32, 4
+
+
+class Gallery(Finisher):
+    """Writes ``index.html`` when all pictures are done: open it in a browser, no server needed.
+
+    Per picture: original, masked, completions, generated, uncertainty, energy curve; a click opens it large,
+    with a before/after slider. Sorted by failures, energy, agreement or diversity. The page loads only what is
+    on the screen, one strip of thumbnails (``thumbnails/<id>.webp``) per picture, so it also works with
+    thousands of pictures.
+
+    Args:
+        pictures: How many pictures to show at most, from the first one on.
+        chains: How many completions to show of each, from the best one on.
+        title: Heading of the page.
+    """
+
+    def __init__(self, pictures: int = 10_000, chains: int = 4, title: str = "Completions") -> None:
+        for name, value in (("pictures", pictures), ("chains", chains)):
+            if value < 1:
+                raise UserError(f"Gallery's {name} is {value}: it must be at least 1.")
+        self.pictures = pictures
+        self.chains = chains
+        self.title = title
+
+    def finish(self, trainer: Trainer, run: RunResult) -> None:
+        shown = run.pictures[: self.pictures]
+        entries = [_entry(run.folder, picture, self.chains) for picture in shown]
+        entries += [{"id": name, "status": f"skipped: {why}"} for name, why in run.skipped]
+        page = {
+            "title": self.title,
+            "left_out": len(run.pictures) - len(shown),
+            "pictures": entries,
+        }
+        write_text(run.folder.root / "index.html", _page(page))
+
+
+def _page(data: dict[str, Any]) -> str:
+    # no "<" inside the script element, whatever the pictures are called
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return TEMPLATE.read_text().replace("{{DATA}}", text.replace("<", "\\u003c"))
+
+
+def _entry(folder: OutputFolder, picture: str, chains: int) -> dict[str, Any]:
+    """What the page knows of one picture; also writes its thumbnails."""
+    record = folder.read_record(picture)
+    completions = record["completions"]
+    spread = folder.file("uncertainty", picture, ".png")
+    views = load_views(folder, record, chains)
+    cells = [*_cells(views), *([np.array(Image.open(spread))] if spread.exists() else [])]
+    strip = folder.file("thumbnails", picture, ".webp")
+    write_bytes(strip, _strip(cells))
+    statuses = [each["status"] for each in completions]
+    return {
+        "id": picture,
+        "index": record["index"],
+        "status": next((s for s in statuses if s != "ok"), "ok"),
+        "energy": completions[0]["last_energy"],
+        "psnr": completions[0]["known_psnr"],
+        "diversity": record["diversity"],
+        "label": record["label"],
+        "strip": folder.relative(strip),
+        "shown": len(views.generated),
+        "spread": folder.relative(spread) if spread.exists() else None,
+        "input": record["input"],
+        "box": _box(record["original"]),
+        "files": [[each["composite"], each["raw"]] for each in completions],
+        "energies": [each["last_energy"] for each in completions],
+        "record": folder.relative(folder.record(picture)),
+        "curve": _curve(record["curve"]),
+    }
+
+
+def _box(original: dict[str, Any] | None) -> list[float] | None:
+    """Left, top, width and height of what the generator saw, as fractions of the original."""
+    if original is None:
+        return None
+    left, top, right, bottom = original["box"]
+    width, height = original["width"], original["height"]
+    return [left / width, top / height, (right - left) / width, (bottom - top) / height]
+
+
+def _cells(views: Views) -> Iterator[np.ndarray]:
+    yield views.original
+    yield views.masked
+    yield from views.completions
+    yield from views.generated
+
+
+def _strip(cells: list[np.ndarray]) -> bytes:
+    """Thumbnails side by side in one file: one request per picture."""
+    images = [Image.fromarray(cell.squeeze()).convert("RGB") for cell in cells]
+    for image in images:
+        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    width, height = images[0].size
+    strip = Image.new("RGB", (width * len(images), height))
+    for i, image in enumerate(images):
+        strip.paste(image, (i * width, 0))
+    buffer = io.BytesIO()  # small pictures exactly: their colours would run at half resolution
+    strip.save(buffer, "webp", lossless=height <= 64, quality=80)
+    return buffer.getvalue()
+
+
+def _curve(curve: dict[str, Any]) -> dict[str, Any]:
+    """Few points and few digits are enough for a small chart."""
+    last = len(curve["steps"]) - 1
+    kept = sorted({round(i * last / (POINTS - 1)) for i in range(POINTS)}) if last > 0 else [0]
+    return {
+        "steps": [curve["steps"][i] for i in kept],
+        "energies": [
+            [None if e[i] is None else float(f"{e[i]:.3g}") for i in kept]
+            for e in curve["energies"][:CHAINS]
+        ],
+    }

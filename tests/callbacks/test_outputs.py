@@ -1,0 +1,156 @@
+"""What is made once at the end: table, figures, uncertainty, animation, summary."""
+
+import csv
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from callbacks import (
+    CompletionFigure,
+    CompletionWriter,
+    EnergyTable,
+    Summary,
+    UncertaintyMaps,
+    WalkAnimation,
+)
+from callbacks.drawing import Chart, contact_sheet, heat, line_chart
+from callbacks.uncertainty import posterior_spread
+from lightning_inpaint.errors import UserError
+from tests.callbacks.made_up import files_below
+
+COLUMNS = "id,index,chain,seed,steps,first_energy,last_energy,known_psnr,status,label,diversity,acceptance"
+
+
+def test_table_has_one_row_per_completion_in_the_order_of_the_data(tmp_path, predict, made_up):
+    names = ["z", "a", "cat/c", "with, comma"]
+    predict([CompletionWriter(str(tmp_path)), EnergyTable()], module=made_up(chains=2), names=names)
+    text = (tmp_path / "energies.csv").read_text()
+    assert text.splitlines()[0] == COLUMNS
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["id"] for row in rows] == [name for name in names for _ in range(2)]
+    assert [row["chain"] for row in rows[:2]] == ["0", "1"]
+    assert float(rows[0]["last_energy"]) < float(rows[1]["last_energy"])
+    assert float(rows[0]["first_energy"]) == pytest.approx(30 * float(rows[0]["last_energy"]), 1e-5)
+    assert rows[0]["diversity"]
+
+
+def test_table_ends_with_what_was_skipped(tmp_path, predict, made_up_data):
+    data = made_up_data(["a"], skipped=[("torn", "in/torn.png is not a picture")])
+    predict([CompletionWriter(str(tmp_path)), EnergyTable()], data=data)
+    rows = list(csv.DictReader((tmp_path / "energies.csv").open()))
+    assert rows[-1]["id"] == "torn"
+    assert rows[-1]["status"] == "skipped: in/torn.png is not a picture"
+
+
+@pytest.mark.parametrize("callback", [EnergyTable, CompletionFigure, Summary, UncertaintyMaps])
+def test_a_writer_is_needed(predict, callback):
+    with pytest.raises(UserError, match=f"{callback.__name__} shows what CompletionWriter"):
+        predict([callback()])
+
+
+@pytest.mark.parametrize(("chains", "rows"), [(1, 4), (2, 6)])
+def test_figure_has_the_rows_of_the_seed(tmp_path, predict, made_up, chains, rows):
+    figure = CompletionFigure(pictures=3, side=32)
+    predict([CompletionWriter(str(tmp_path)), figure], module=made_up(chains=chains))
+    with Image.open(tmp_path / "completions.png") as image:
+        pixels = np.array(image)
+    assert pixels.shape[0] == 26 + rows * 38
+    cell = pixels[26 : 26 + 32, -3 * 38 : -3 * 38 + 32]
+    with Image.open(tmp_path / "inputs/a.png") as image:
+        original = np.array(image)[..., :3].repeat(4, axis=0).repeat(4, axis=1)
+    np.testing.assert_array_equal(cell, original)
+
+
+def test_nothing_finished_draws_nothing(tmp_path, predict, made_up):
+    class Empty(made_up):
+        def predict_step(self, batch, batch_idx):
+            return None
+
+    predict([CompletionWriter(str(tmp_path)), CompletionFigure(), EnergyTable()], module=Empty())
+    assert files_below(tmp_path) == ["energies.csv", "run.json"]
+
+
+@pytest.mark.parametrize(
+    "ys", [[100.0, 1.0, 0.01], [5.0, 5.0, 5.0], [float("nan"), 3.0, 0.0], [float("nan")] * 3]
+)
+def test_line_chart_takes_any_curve(ys):
+    xs = [0, 1, 2]
+    image = line_chart(Chart("t", "x", "y", [(xs, ys)], (xs, ys), ("one", "median")), (300, 200))
+    assert image.size == (300, 200)
+    strong = (np.abs(np.array(image).astype(int) - (196, 60, 40)).sum(axis=2) < 60).any()
+    assert strong  # the legend at least
+
+
+def test_contact_sheet_shortens_captions_and_takes_grey():
+    grey = np.full((4, 4, 1), 77, np.uint8)
+    sheet = contact_sheet([("row", [grey, grey])], ["short", "a very long caption " * 5], side=64)
+    assert (np.array(sheet) == 77).all(axis=2).sum() == 2 * 64 * 64
+
+
+def test_heat_runs_from_dark_to_light():
+    lightness = heat(np.linspace(0, 1, 50)[None]).astype(float) @ (0.2126, 0.7152, 0.0722)
+    assert (np.diff(lightness[0]) > 0).all()
+
+
+def test_posterior_spread_against_the_definition():
+    generator = torch.Generator().manual_seed(0)
+    completions = torch.randint(0, 256, (5, 3, 4, 6), generator=generator).byte()
+    mean, std = posterior_spread(completions)
+    expected = (completions.double() / 255).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(mean, expected.mean(dim=0), rtol=1e-6)
+    np.testing.assert_allclose(std, expected.std(dim=0), rtol=1e-6)
+
+
+def test_uncertainty_is_zero_where_known(tmp_path, predict, made_up):
+    predict([CompletionWriter(str(tmp_path)), UncertaintyMaps()], module=made_up(chains=4))
+    assert "cat/c.npz" in files_below(tmp_path / "uncertainty")
+    maps = np.load(tmp_path / "uncertainty/a.npz")
+    assert (maps["std"][:, :4] == 0).all()
+    assert (maps["std"][:, 4:] > 0).mean() > 0.95
+    with Image.open(tmp_path / "uncertainty/a.png") as image:
+        assert image.size == (8, 8)
+
+
+def test_uncertainty_needs_several_chains(tmp_path, predict):
+    predict([CompletionWriter(str(tmp_path)), UncertaintyMaps()], names=["a"])
+    assert not (tmp_path / "uncertainty").exists()
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_animation_shows_the_walk(tmp_path, predict, made_up, kind):
+    animation = WalkAnimation(pictures=4, format=kind, side=16)
+    predict([CompletionWriter(str(tmp_path)), animation], module=made_up(chains=2), names="abcde")
+    assert files_below(tmp_path / "animations") == [f"{name}.{kind}" for name in "abcd"]
+    with Image.open(tmp_path / f"animations/d.{kind}") as image:
+        assert image.n_frames == 3
+        frames = []
+        for frame in range(3):
+            image.seek(frame)
+            frames.append(np.array(image.convert("RGB")).astype(int))
+    assert np.abs(frames[0] - frames[2]).max() > 100
+
+
+@pytest.mark.parametrize("name", ["pictures", "every", "milliseconds", "side"])
+def test_animation_options_are_checked(name):
+    with pytest.raises(UserError, match=f"WalkAnimation's {name} is 0"):
+        WalkAnimation(**{name: 0})
+
+
+def test_summary_fits_a_screen_and_names_failures(tmp_path, predict, made_up, made_up_data, capsys):
+    summary = Summary(failures=2)
+    data = made_up_data(list("abcd"), skipped=[("torn", "in/torn.png is not a picture")])
+    callbacks = [CompletionWriter(str(tmp_path)), EnergyTable(), summary]
+    predict(callbacks, module=made_up(failing=["b", "c"]), data=data)
+    out = capsys.readouterr().out
+    assert f"4 pictures completed, see {tmp_path}" in out
+    assert re.search(r"median PSNR on the known pixels 28\.\d dB", out)
+    assert "120 gradient evaluations" in out
+    assert "torn: in/torn.png is not a picture" in out
+    assert "b (chain 0): not finite" in out
+    assert "and 1 more, see energies.csv" in out
+    assert "energies.csv  one row per completion" in out
+    assert len(out.splitlines()) < 24
+    assert len(summary.result.failures) == 3

@@ -1,0 +1,150 @@
+"""A second start continues the first one, or says why it cannot."""
+
+import json
+
+import pytest
+from torch import nn
+
+from callbacks import (
+    CompletionFigure,
+    CompletionWriter,
+    EnergyTable,
+    Gallery,
+    Summary,
+    UncertaintyMaps,
+    finished_ids,
+)
+from callbacks.fingerprint import generator_digest
+from callbacks.resume import whole_batches
+from lightning_inpaint.errors import UserError
+from tests.callbacks.made_up import files_below
+
+IDS = ["a", "b", "cat/c", "d", "e"]
+
+
+def everything(folder, **options):
+    return [
+        CompletionWriter(str(folder), **options),
+        UncertaintyMaps(),
+        EnergyTable(),
+        CompletionFigure(),
+        Gallery(),
+    ]
+
+
+def contents(root):
+    return {name: (root / name).read_bytes() for name in files_below(root)}
+
+
+def start(predict, callbacks, module, data):
+    predict(callbacks, module=module, data=data)
+    return module.predicted
+
+
+def test_resumed_run_ends_with_the_same_files(tmp_path, predict, made_up, made_up_data):
+    class Killed(Exception):
+        pass
+
+    class Dies(made_up):
+        def predict_step(self, batch, batch_idx):
+            if batch_idx == 2:
+                raise Killed
+            return super().predict_step(batch, batch_idx)
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    start(predict, everything(whole), made_up(chains=2), made_up_data(IDS))
+    Dies.__name__ = "MadeUp"  # the same settings to the eye of the fingerprint
+    dying = Dies(chains=2)
+    with pytest.raises(Killed):
+        start(predict, everything(broken), dying, made_up_data(IDS))
+    assert finished_ids(broken) == set(IDS[:4])
+    assert start(predict, everything(broken), made_up(chains=2), made_up_data(IDS)) == ["e"]
+    assert contents(whole) == contents(broken)
+
+
+def test_finished_run_is_finished_again_without_a_picture_to_do(
+    tmp_path, predict, made_up, made_up_data, capsys
+):
+    start(predict, everything(tmp_path), made_up(), made_up_data(IDS))
+    before = contents(tmp_path)
+    (tmp_path / "energies.csv").unlink()
+    callbacks = [*everything(tmp_path), Summary()]
+    assert start(predict, callbacks, made_up(), made_up_data(IDS)) == []
+    assert contents(tmp_path) == before
+    assert "0 now, 5 in an earlier start" in capsys.readouterr().out
+
+
+def test_more_pictures_continue_a_run(tmp_path, predict, made_up, made_up_data):
+    start(predict, everything(tmp_path), made_up(), made_up_data(IDS[:2]))
+    assert start(predict, everything(tmp_path), made_up(), made_up_data(IDS)) == IDS[2:]
+
+
+@pytest.mark.parametrize(
+    ("module", "data", "words"),
+    [
+        ({"seed": 1}, {}, "model.seed was 0 and is 1"),
+        ({"chains": 2}, {}, "model.chains was 1 and is 2"),
+        ({}, {"kind": "center"}, "data.kind was 'right_half' and is 'center'"),
+    ],
+)
+def test_changed_setting_is_named(tmp_path, predict, made_up, made_up_data, module, data, words):
+    start(predict, everything(tmp_path), made_up(), made_up_data(IDS))
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=words) as caught:
+        start(predict, everything(tmp_path), made_up(**module), made_up_data(IDS, **data))
+    assert "--overwrite" in str(caught.value)
+    assert "--output_dir" in str(caught.value)
+    assert contents(tmp_path) == before
+
+
+def test_changed_generator_is_noticed(tmp_path, predict, made_up, made_up_data):
+    start(predict, everything(tmp_path), made_up(), made_up_data(IDS))
+    other = made_up()
+    nn.init.constant_(other.generator.weight, 0.25)
+    with pytest.raises(UserError, match="the generator's weights are others"):
+        start(predict, everything(tmp_path), other, made_up_data(IDS))
+
+
+def test_overwrite_replaces_the_run(tmp_path, predict, made_up, made_up_data):
+    start(predict, everything(tmp_path), made_up(chains=3), made_up_data(IDS))
+    (tmp_path / "raw/mine.txt").write_text("not ours")
+    callbacks = everything(tmp_path, overwrite=True)
+    assert start(predict, callbacks, made_up(seed=1), made_up_data(IDS[:2])) == IDS[:2]
+    assert files_below(tmp_path / "raw") == ["a.png", "b.png", "mine.txt"]
+    assert json.loads((tmp_path / "run.json").read_text())["settings"]["model.seed"] == 1
+
+
+def test_damaged_run_file(tmp_path, predict, made_up, made_up_data):
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(UserError, match=r"run\.json cannot be read"):
+        start(predict, everything(tmp_path), made_up(), made_up_data(IDS))
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3])
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+@pytest.mark.parametrize("total", [1, 7, 24, 25])
+def test_batches_of_a_resumed_run_are_batches_of_the_whole_run(total, batch_size, devices):
+    ids = [f"{i}" for i in range(total)]
+
+    def batches(served):
+        shares = [served[rank::devices] for rank in range(devices)]
+        return {
+            tuple(share[start : start + batch_size])
+            for share in shares
+            for start in range(0, len(share), batch_size)
+        }
+
+    for finished in (set(ids[: total // 2]), set(ids[::3]), set(ids[:-1]), set(ids), set()):
+        left_out = whole_batches(ids, finished, batch_size, devices)
+        served = [picture for picture in ids if picture not in left_out]
+        assert left_out <= finished
+        assert batches(served) <= batches(ids)
+        assert not served or len(served) >= min(devices, total)
+        assert bool(served) == (finished != set(ids))
+
+
+def test_generator_digest_follows_the_weights_alone():
+    one, two = nn.Linear(3, 2), nn.Linear(3, 2)
+    assert generator_digest(one) != generator_digest(two)
+    two.load_state_dict(one.state_dict())
+    assert generator_digest(one) == generator_digest(two)
