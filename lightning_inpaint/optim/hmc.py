@@ -133,7 +133,17 @@ class HMC(ChainOptimizer):
                 raise ValueError(f"{name} must lie in [0, 1), got {part}")
         if preconditioner not in PRECONDITIONERS:
             raise ValueError(f"preconditioner must be 'fisher' or 'none', got {preconditioner!r}")
-        super().__init__(params, steps, probe=None, blocks=None)
+        options = {
+            "leapfrog": leapfrog,
+            "noise_std": noise_std,
+            "step_size": step_size,
+            "burn_in": burn_in,
+            "target_accept": target_accept,
+            "jitter": jitter,
+            "preconditioner": preconditioner,
+            "probes": probes,
+        }
+        super().__init__(params, steps, probe=None, blocks=None, **options)
         if preconditioner == "fisher" and self.param_groups[0]["probe"] is None:
             raise ValueError(
                 "preconditioner='fisher' needs the group option 'probe', a function (u, draw) -> "

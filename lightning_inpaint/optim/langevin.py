@@ -82,7 +82,17 @@ class Langevin(ChainOptimizer):
                 raise ValueError(f"{name} must be at least 1, got {count}")
         if preconditioner not in PRECONDITIONERS:
             raise ValueError(f"preconditioner must be 'fisher' or 'none', got {preconditioner!r}")
-        super().__init__(params, steps, probe=None, blocks=None)
+        options = {
+            "noise_std": noise_std,
+            "step_size": step_size,
+            "start_std": start_std,
+            "anneal": anneal,
+            "preconditioner": preconditioner,
+            "probes": probes,
+            "measures": measures,
+            "temperature": temperature,
+        }
+        super().__init__(params, steps, probe=None, blocks=None, **options)
         if preconditioner == "fisher" and self.param_groups[0]["probe"] is None:
             raise ValueError(
                 "preconditioner='fisher' needs the group option 'probe', a function (u, draw) -> "

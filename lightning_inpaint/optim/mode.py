@@ -154,9 +154,17 @@ class MAP(ChainOptimizer):
         anchor: Anchor = "origin",
     ) -> None:
         check_descent(noise_std, start_std, lr, betas, anneal, ramp_down, anchor)
-        super().__init__(params, steps)
-        self.noise_std = noise_std
-        self.anchor = anchor
+        options = {
+            "noise_std": noise_std,
+            "start_std": start_std,
+            "lr": lr,
+            "betas": betas,
+            "anneal": anneal,
+            "ramp_down": ramp_down,
+            "anchor": anchor,
+        }
+        super().__init__(params, steps, **options)
+        self.noise_std, self.anchor = noise_std, anchor
         self.descent = AnnealedDescent(steps, noise_std, start_std, lr, betas, anneal, ramp_down)
 
     @torch.no_grad()
