@@ -39,7 +39,7 @@ class FileRef(NamedTuple):
     archive: str | None = None
 
     def __str__(self) -> str:
-        return self.name if self.archive is None else f"{self.archive}/{self.name}"
+        return printable(self.name if self.archive is None else f"{self.archive}/{self.name}")
 
     def read(self) -> bytes:
         """The bytes of the file; raises PictureError where there are none to be had."""
@@ -47,6 +47,11 @@ class FileRef(NamedTuple):
         if not data:
             raise PictureError(f"{self}: the file is empty (0 bytes).")
         return data
+
+
+def printable(path: str) -> str:
+    """A path in one line that any terminal, table or JSON file can hold; odd bytes are escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in path)
 
 
 def _read_file(file: FileRef) -> bytes:
@@ -65,6 +70,8 @@ def _read_file(file: FileRef) -> bytes:
         raise PictureError(f"{file}: permission denied.") from None
     except OSError as error:
         raise PictureError(f"{file}: {error.strerror or error}.") from None
+    except ValueError as error:  # a list can hold names that no file can have
+        raise PictureError(f"{file}: {error}.") from None
 
 
 def _read_member(file: FileRef) -> bytes:
@@ -164,7 +171,7 @@ def _walk(root: Path, exclude: Path | None) -> Iterator[Found]:
             folders.clear()
             continue
         if not names and not folders and PurePosixPath(prefix).suffix.lower() in SUFFIXES:
-            yield prefix[:-1], f"{folder}: this is an empty folder, not a picture."
+            yield prefix[:-1], f"{printable(folder)}: this is an empty folder, not a picture."
         for name in names:
             file = FileRef(os.path.join(folder, name))
             if not name.startswith(".") and _is_picture(file):
@@ -172,7 +179,7 @@ def _walk(root: Path, exclude: Path | None) -> Iterator[Found]:
     for error in closed:
         yield (
             os.path.relpath(error.filename, root).replace(os.sep, "/"),
-            f"{error.filename}: this folder cannot be read: {error.strerror}.",
+            f"{printable(str(error.filename))}: this folder cannot be read: {error.strerror}.",
         )
 
 
@@ -234,7 +241,10 @@ def _folder(part: str) -> str:
 
 def _coded(part: str) -> str:
     def code(match: re.Match[str]) -> str:
-        return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape"))
+        number = ord(match[0])
+        if 0xDC80 <= number <= 0xDCFF:  # how Python spells a byte that is not UTF-8
+            return f"%{number - 0xDC00:02X}"
+        return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogatepass"))
 
     return re.sub(r'[\x00-\x1f\x7f\\:*?"<>|\ud800-\udfff]', code, part)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from datamodules.listing import FileRef, list_pictures, stem
+from datamodules.listing import FileRef, list_pictures, printable, stem
 from datamodules.pictures import PictureError, read_alpha, read_mask
 from lightning_inpaint.errors import UserError
 
@@ -149,7 +149,7 @@ class PairedMasks:
                 return found
         name = PurePosixPath(key).name
         raise PictureError(
-            f"{key}: no mask in {self.path} (looked for {key}.png and {name}_mask*.png)."
+            printable(f"{key}: no mask in {self.path} ({key}.png or {name}_mask*.png)")
         )
 
     def load(self, variant: MaskVariant, picture_id: str, resolution: int) -> np.ndarray:

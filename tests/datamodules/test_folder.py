@@ -268,6 +268,16 @@ def test_wrong_lists_name_the_line(tmp_path, name, text, said):
     assert "\n" not in str(caught.value)
 
 
+def test_names_that_no_file_can_have(folder, tmp_path):
+    (tmp_path / "l.jsonl").write_text(
+        '{"image": "in/a.png"}\n{"image": "a\\u0000.png"}\n{"image": "\\ud800.png"}\n'
+    )
+    (batch,) = loaded(tmp_path / "l.jsonl").predict_dataloader()
+    assert batch["id"] == ["in/a"]
+    assert [name for name, _ in batch["skipped"]] == ["a%00", "%ED%A0%80"]
+    assert all(reason.isprintable() for _, reason in batch["skipped"])
+
+
 def test_a_list_that_is_not_text(tmp_path):
     (tmp_path / "l.csv").write_bytes(b"\xff\xfe\x00image")
     with pytest.raises(UserError, match="not UTF-8"):
@@ -359,8 +369,10 @@ def test_awkward_folder_gives_a_picture_or_a_line_for_each(awkward_folder):
     assert len(data.skipped) == len(awkward.BAD) + 3
     assert sum(len(batch["image"]) for batch in batches) == len(ids)
     for _, reason in data.skipped:
-        assert "\n" not in reason
+        assert reason.isprintable()
         assert str(awkward_folder) in reason
+    sources = [source for batch in batches for source in batch["source"] if source is not None]
+    assert all(source.path.isprintable() for source in sources)
 
 
 def test_awkward_ids_make_distinct_harmless_file_names(awkward_folder):
