@@ -60,20 +60,18 @@ class TensorReader:
     def _values(self, storage: StorageBytes | StorageRecord) -> Tensor:
         owner = storage.data if isinstance(storage, StorageBytes) else storage
         if id(owner) not in self._storages:
-            inner = isinstance(storage, StorageBytes)
-            values = _inner(storage, self.source) if inner else _plain(storage)
-            self._storages[id(owner)] = (
-                owner,
-                values,
-            )  # the owner too, so that its id stays its own
+            values = self._load(storage)
+            # The owner is kept too, so that its id stays its own.
+            self._storages[id(owner)] = (owner, values)
         return self._storages[id(owner)][1]
 
-
-def _plain(storage: StorageRecord) -> Tensor:
-    raw = bytearray(storage.read())
-    if not raw:
-        return torch.empty(0, dtype=storage.dtype)
-    return torch.frombuffer(raw, dtype=storage.dtype)
+    def _load(self, storage: StorageBytes | StorageRecord) -> Tensor:
+        if isinstance(storage, StorageBytes):
+            return _inner(storage, self.source)
+        raw = bytearray(storage.read())
+        if not raw:
+            return torch.empty(0, dtype=storage.dtype)
+        return torch.frombuffer(raw, dtype=storage.dtype)
 
 
 def _fits(size: Any, stride: Any, offset: Any, numel: int) -> bool:
@@ -91,7 +89,9 @@ def _fits(size: Any, stride: Any, offset: Any, numel: int) -> bool:
 def _inner(storage: StorageBytes, source: str) -> Tensor:
     """One storage in torch's old form: our reader checks it, torch's ``weights_only`` loads it."""
     data = memoryview(storage.data)
-    record = read_torch_file(data, source=source) if is_torch_file(data) else None
+    # Never the zip form: it would reach torch's own zip reader before anything is checked.
+    old_form = is_torch_file(data) and data[:2] != b"PK"
+    record = read_torch_file(data, source=source) if old_form else None
     if not isinstance(record, StorageRecord):
         raise UserError(f"{source}: damaged or forged: a tensor's bytes are not a torch storage.")
     loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
