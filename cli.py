@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -227,7 +228,8 @@ def _file_mentions(path: str, key: str) -> bool:
 
 
 def _quieten() -> None:
-    """Keep Lightning's notices for developers away from users."""
+    """Keep notices meant for developers away from users."""
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")

@@ -49,10 +49,9 @@ def generator_digest(generator: nn.Module) -> str:
 
 def _model_settings(module: LightningModule) -> dict[str, Any]:
     settings: dict[str, Any] = {"class": type(module).__name__, **dict(module.hparams)}
-    sampler = getattr(module, "sampler", None)
-    if callable(sampler):  # its options are what counts, however it was put together
-        made = sampler([{"params": [nn.Parameter(torch.zeros(1, 1))]}])
-        settings["sampler"] = {"class": type(made).__name__, **made.defaults}
+    options = getattr(module, "sampler_options", None)
+    if options is not None:
+        settings["sampler"] = {"class": getattr(module, "sampler_name", None), **options}
     return settings
 
 

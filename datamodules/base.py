@@ -48,6 +48,7 @@ class MaskedPictures(LightningDataModule):
             )
         if num_workers < 0:
             raise UserError(f"--data.num_workers is {num_workers}, and must be at least 0.")
+        self.save_hyperparameters(logger=False)  # the subclass's options, for records of the run
         self.batch_size = batch_size
         self.limit = limit
         self.seed = seed
