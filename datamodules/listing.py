@@ -227,8 +227,8 @@ def safe_id(name: str) -> str:
     """Make a relative name fit for an output file: percent-code what a name should not hold.
 
     Bytes that are not UTF-8, control characters, backslashes and colons are coded; `..`, `.` and
-    empty parts vanish; a folder called `x.png` becomes `x_png`, since a picture called `x` may
-    write a file of that name.
+    empty parts vanish; a folder called `x.png` becomes `x_png`, since the output of a picture
+    called `x` may be a file of that name.
     """
     parts = [part for part in name.split("/") if part not in ("", ".", "..")]
     folders = [_coded(_folder(part)) for part in parts[:-1]]
@@ -236,7 +236,8 @@ def safe_id(name: str) -> str:
 
 
 def _folder(part: str) -> str:
-    return "_".join(part.rsplit(".", 1)) if stem(part) != part else part
+    taken = PurePosixPath(part).suffix.lower() in SUFFIXES | {".json", ".npz"}
+    return "_".join(part.rsplit(".", 1)) if taken else part
 
 
 def _coded(part: str) -> str:
