@@ -125,7 +125,8 @@ def _strip(cells: list[np.ndarray]) -> bytes:
     for i, image in enumerate(images):
         strip.paste(image, (i * width, 0))
     buffer = io.BytesIO()  # small pictures exactly: their colours would run at half resolution
-    strip.save(buffer, "webp", lossless=height <= 64, quality=80)
+    effort = {"lossless": True, "quality": 0, "method": 0} if height <= 64 else {"quality": 85}
+    strip.save(buffer, "webp", **effort)
     return buffer.getvalue()
 
 

@@ -13,7 +13,7 @@ _ITERATIONS = 200  # a limit that is never met in practice: 10 to 30 are enough
 
 
 def membrane(
-    values: np.ndarray, unknown: np.ndarray, fixed: np.ndarray, tolerance: float = 0.02
+    values: np.ndarray, unknown: np.ndarray, fixed: np.ndarray, tolerance: float = 0.1
 ) -> np.ndarray:
     """Fill the unknown pixels so that each is the mean of its neighbours.
 

@@ -128,7 +128,7 @@ def test_a_picture_opens_large_with_a_slider(gallery, tmp_path):
       at("choices").querySelectorAll("button")[1].click();
       at("slider").value = 20; at("slider").dispatchEvent(new Event("input"));
       const result = {open: at("dialog").open, name: at("name").textContent, first, second: at("after").src,
-        loaded: at("before").naturalWidth, clip: at("after").style.clipPath,
+        loaded: at("before").naturalWidth, clip: at("veil").style.clipPath,
         choices: at("choices").children.length};
       at("next").click();
       return {...result, next: at("name").textContent};"""
@@ -138,7 +138,7 @@ def test_a_picture_opens_large_with_a_slider(gallery, tmp_path):
     assert result["first"].endswith("/composites/a_c01.png")
     assert result["second"].endswith("/raw/a_c01.png")
     assert result["loaded"] == 8
-    assert "20%" in result["clip"]
+    assert "80%" in result["clip"]
     assert result["choices"] == 5
     assert result["next"] == "b"
 
