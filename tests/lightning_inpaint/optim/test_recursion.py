@@ -67,7 +67,7 @@ def test_plugin_and_mean_have_their_known_bias(estimator: str) -> None:
     # temperature-free samples give the drift
     mean, cov = moments(a, y, schedule="linear", xstart_temp=0.0, **options)
     right = torch.linalg.eigh(a.T @ a).eigenvectors.flip(1)
-    true_mean, true_cov = posterior(a, y)
+    _, true_cov = posterior(a, y)
     betas = torch.linspace(1e-4, 0.02, 400, dtype=torch.float64).flip(0)
     bars = torch.cumprod(1 - betas.flip(0), 0).flip(0)
     for i, s in enumerate(singular):
