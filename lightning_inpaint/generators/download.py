@@ -248,6 +248,7 @@ def _check_sum(part: Path, sha256: str | None, url: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256.lower():
         part.unlink()
+        _version_file(part).unlink(missing_ok=True)
         raise UserError(
             f"{url}: the file's SHA-256 is {found}, expected {sha256.lower()}; it was discarded."
         )

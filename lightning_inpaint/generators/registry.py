@@ -84,7 +84,7 @@ def resolve(text: str) -> Path | None:
         return path
     if looks_importable(text):
         return None
-    if path.suffix in READABLE or "/" in text:
+    if path.suffix in READABLE or "/" in text or path.is_dir():
         return _existing(path, text)
     names = ", ".join([*bundled_names(), *PUBLISHED])
     raise UserError(

@@ -567,7 +567,7 @@ def _(mark: Path) -> bytes:
 
 @file("zip bomb.pt")
 def _(mark: Path) -> bytes:
-    return zipped({"x/data.pkl": b"\x80\x02N.", "x/data/0": bytes(200 << 20)}, zipfile.ZIP_DEFLATED)
+    return zipped({"x/data.pkl": b"\x80\x02N.", "x/data/0": bytes(64 << 20)}, zipfile.ZIP_DEFLATED)
 
 
 @file("zip that lies about sizes.pt")

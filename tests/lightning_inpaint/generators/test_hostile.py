@@ -135,7 +135,7 @@ _pieces = st.one_of(
 
 
 @settings(
-    max_examples=300,
+    max_examples=200,
     derandomize=True,
     deadline=None,
     database=None,
