@@ -1,0 +1,127 @@
+"""Distances and shares between two sets of pictures in a feature network's space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from .classifier import Classifier
+
+__all__ = [
+    "FeatureVectors",
+    "frechet_distance",
+    "kernel_distance",
+    "nearest_neighbours",
+    "precision_recall",
+]
+
+
+class FeatureVectors(nn.Module):
+    """A classifier as the ``feature`` module torchmetrics asks for: uint8 (N, 3, H, W) to (N, D).
+
+    The features are the activations of the last two blocks, averaged over places.
+    """
+
+    used_for_metric = True
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        # torchmetrics reads the width from this attribute instead of trying a 299x299 picture.
+        self.num_features = sum(block.conv2.weight.shape[0] for block in classifier.blocks[-2:])
+
+    @torch.no_grad()
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Features, float32."""
+        scaled = pictures.to(torch.float32).div(127.5).sub(1)
+        levels = self.classifier.features(scaled.contiguous(memory_format=torch.channels_last))
+        return torch.cat([level.mean(dim=(2, 3)) for level in levels[-2:]], dim=1)
+
+
+def _chunks(x: Tensor, size: int = 500) -> Iterator[Tensor]:
+    return iter(x.split(size))
+
+
+class _Identity(nn.Module):
+    """Feature vectors computed once pass through torchmetrics unchanged."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def frechet_distance(real: Tensor, fake: Tensor) -> float:
+    """Frechet distance of two sets of feature vectors (N, D) (Heusel et al. 2017, 1706.08500)."""
+    metric = FrechetInceptionDistance(feature=_Identity(real.shape[1]))
+    metric.set_dtype(torch.float64)
+    for part in _chunks(real.double()):
+        metric.update(part, real=True)
+    for part in _chunks(fake.double()):
+        metric.update(part, real=False)
+    return float(metric.compute())
+
+
+def kernel_distance(real: Tensor, fake: Tensor, subset: int = 1000) -> float:
+    """Kernel distance of two sets of feature vectors (N, D) (Binkowski et al. 2018, 1801.01401).
+
+    Mean over 100 subsets of ``subset`` vectors, with the generator's own cubic kernel.
+    """
+    size = min(subset, len(real), len(fake))
+    metric = KernelInceptionDistance(feature=_Identity(real.shape[1]), subset_size=size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # the choice of subsets
+        for part in _chunks(real):
+            metric.update(part, real=True)
+        for part in _chunks(fake):
+            metric.update(part, real=False)
+        return float(metric.compute()[0])
+
+
+def _radii(x: Tensor, k: int) -> Tensor:
+    """Distance of each row to its k-th nearest other row."""
+    rows = [torch.cdist(part, x).kthvalue(k + 1, dim=1).values for part in _chunks(x, 1000)]
+    return torch.cat(rows)
+
+
+def _share_inside(points: Tensor, centres: Tensor, radii: Tensor) -> float:
+    inside = [(torch.cdist(p, centres) <= radii).any(dim=1) for p in _chunks(points, 1000)]
+    return float(torch.cat(inside).float().mean())
+
+
+def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, float]:
+    """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv:1904.06991, eq. 2).
+
+    Args:
+        real, fake: feature vectors (N, D), as many of each (10,000 in the paper's spirit).
+        k: neighbours that set the radius of each point's ball.
+
+    Returns:
+        Share of generated vectors inside the real ones' balls, and the reverse.
+    """
+    precision = _share_inside(fake, real, _radii(real, k))
+    return precision, _share_inside(real, fake, _radii(fake, k))
+
+
+def nearest_neighbours(queries: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Nearest of ``pictures`` (M, D) for each of ``queries`` (N, D).
+
+    Returns:
+        Positions (N,) and Euclidean distances (N,).
+    """
+    best = torch.full((len(queries),), float("inf"))
+    where = torch.zeros(len(queries), dtype=torch.int64)
+    start = 0
+    for part in _chunks(pictures, 5000):
+        distance, index = torch.cdist(queries, part).min(dim=1)
+        closer = distance < best
+        best = torch.where(closer, distance, best)
+        where = torch.where(closer, index + start, where)
+        start += len(part)
+    return where, best
