@@ -10,6 +10,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,9 +126,15 @@ def _explained(name: str) -> Iterator[None]:
         raise PictureError(f"{name}: damaged: {reason.rstrip('.')}.") from None
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)  # a build may lack some
+
+
 def _open(data: bytes, name: str) -> Image.Image:
     """Decode the first frame fully and turn it upright."""
-    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    image = Image.open(io.BytesIO(data), formats=_formats())
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise PictureError(

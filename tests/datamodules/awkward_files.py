@@ -128,7 +128,6 @@ GOOD: dict[str, tuple[bytes, np.ndarray, int]] = {
     "opaque_alpha.png": (encode(RGBA), RGB, 0),
     "cmyk.jpg": (encode(Image.fromarray(RGB).convert("CMYK"), "JPEG", quality=95), RGB, 30),
     "cmyk.tif": (encode(Image.fromarray(RGB).convert("CMYK"), "TIFF"), RGB, 1),
-    "ycbcr.tif": (encode(Image.fromarray(RGB).convert("YCbCr"), "TIFF"), RGB, 3),
     "animated.gif": (_animation("GIF"), _grey(GREY), 0),
     "animated.webp": (_animation("WEBP"), RGB, 0),
     "animated.png": (_animation("PNG"), RGB, 0),
