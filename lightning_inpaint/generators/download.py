@@ -101,6 +101,10 @@ class _Dropped(Exception):
     """The connection ended before the file did."""
 
 
+class _Offline(_Dropped):
+    """The host's name has no address: another attempt a second later will not help."""
+
+
 class _Answer(NamedTuple):
     response: Any
     start: int
@@ -119,7 +123,7 @@ def _fetch_into(
         except _Dropped as problem:
             after = part.stat().st_size if part.exists() else 0
             failures = 0 if after > before else failures + 1
-            if failures >= attempts:
+            if failures >= attempts or isinstance(problem, _Offline):
                 raise UserError(
                     f"{url}: cannot be reached ({problem}); check the connection and run the same "
                     f"command again, or put the file yourself at {part.with_suffix('')}."
@@ -132,7 +136,8 @@ def _attempt(part: Path, url: str, progress: bool, timeout_s: float) -> None:
     try:
         response, start, total = _open(part, url, timeout_s)
     except (OSError, http.client.HTTPException) as error:
-        raise _Dropped(_reason(error)) from error
+        unknown = isinstance(getattr(error, "reason", error), socket.gaierror)
+        raise (_Offline if unknown else _Dropped)(_reason(error)) from error
     with response, open(part, "ab" if start else "wb") as file:
         if total is not None and total - start > shutil.disk_usage(part.parent).free:
             raise UserError(

@@ -1,9 +1,9 @@
 """NVIDIA's StyleGAN2-ADA snapshots (``network-snapshot-*.pkl``) as native generators.
 
 A snapshot is a pickled dict with ``G``, ``D`` and ``G_ema``, each an instance of a *persistent
-class*: the pickle carries the source code of the class, which NVIDIA's loader executes, and its attributes.
-Here only the attributes are read. The description of the network is taken from them and from the
-tensors' shapes, so it does not depend on the defaults of the version that wrote the file.
+class*: the pickle carries the source code of the class, which NVIDIA's loader executes, and its
+attributes. Here only the attributes are read. The description of the network is taken from them and
+from the tensors' shapes, so it does not depend on the defaults of the version that wrote the file.
 """
 
 from __future__ import annotations

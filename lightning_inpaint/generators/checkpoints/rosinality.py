@@ -96,7 +96,7 @@ def _describe(tensors: dict[str, Tensor], source: str) -> dict[str, Any]:
 
 
 def _get(tensors: dict[str, Tensor], name: str, source: str) -> Tensor:
-    if name not in tensors or (tensors[name].ndim == 0 and name != "noise"):
+    if name not in tensors or tensors[name].ndim == 0:
         raise UserError(f"{source}: it lacks tensor {name!r}, so it is not rosinality's generator.")
     return tensors[name]
 

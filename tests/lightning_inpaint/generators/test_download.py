@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import socket
 import threading
 from dataclasses import dataclass, field
 
@@ -198,6 +199,21 @@ def test_offline_is_one_sentence_that_says_where_to_put_the_file(serve):
 def test_only_encrypted_addresses(url):
     with pytest.raises(UserError, match="only https"):
         fetch(url)
+
+
+def test_an_unknown_host_is_not_asked_again(serve, monkeypatch):
+    asked = []
+
+    def resolve(host, *_, **__):
+        asked.append(host)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    serve(Behaviour())  # the cache of this test
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setenv("no_proxy", "*")
+    with pytest.raises(UserError, match="no such host, or this machine is offline"):
+        fetch("https://example.org/net.pkl", progress=False)
+    assert asked == ["example.org"]
 
 
 def test_redirections_stay_encrypted(serve):
