@@ -183,8 +183,9 @@ def _resolution(model: Any) -> int:
 
 
 def _class_names(model: Any) -> list[str] | None:
-    names = getattr(model.generator, "class_names", None)
-    return list(names) if names else None
+    generator = model.generator
+    names = getattr(generator, "class_names", None) or range(generator.num_classes)
+    return [str(name) for name in names] or None
 
 
 def short_names(args: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules.blocks import BlockSampler, block_size
 from datamodules.collate import Sample, Skipped, collate
 from datamodules.fitting import Fit, fit_picture
 from datamodules.inspection import inspect_mask
@@ -55,6 +56,7 @@ class MaskedPictures(LightningDataModule):
         self.num_workers = num_workers
         self.ids: list[str] = []
         self.order: list[int] = []
+        self.whole = 0  # pictures before finished ones are left out
         self.skipped: list[tuple[str, str]] = []
         self.notes: list[tuple[str, str, str]] = []
 
@@ -114,11 +116,13 @@ class MaskedPictures(LightningDataModule):
                 f"--data.shard is {shard!r}, and must be like 3/16, from 1/16 to 16/16."
             )
         self.order = self.order[int(part) - 1 :: int(parts)]
+        self.whole = len(self.order)
 
     def begin(self, ids: Sequence[str], skipped: Sequence[tuple[str, str]] = ()) -> None:
         """Start over with these pictures (a subclass's `setup` ends with it)."""
         self.ids = list(ids)
         self.order = list(range(len(self.ids)))
+        self.whole = len(self.order)
         self.skipped = list(skipped)
         self.notes = []
         if skipped:
@@ -135,15 +139,19 @@ class MaskedPictures(LightningDataModule):
         Raises:
             UserError: if there are fewer pictures than devices.
         """
-        world = self.trainer.world_size if self.trainer is not None else 1
+        world, rank = 1, 0
+        if self.trainer is not None:
+            world, rank = self.trainer.world_size, self.trainer.global_rank
         if 0 < len(self) < world:
             raise UserError(
                 f"{len(self)} pictures cannot be shared by {world} devices: "
                 f"pass --trainer.devices {len(self)} or fewer."
             )
+        block = self.block_size(world)
         return DataLoader(
             self.served(),
-            batch_size=self.batch_size,
+            batch_size=block,
+            sampler=BlockSampler(self.order, block, world, rank),
             num_workers=self.num_workers,
             collate_fn=collate,
         )
@@ -151,6 +159,10 @@ class MaskedPictures(LightningDataModule):
     def served(self) -> Dataset[Sample | Skipped]:
         """What the loader draws from: a sample, or a Skipped, for each position in `order`."""
         return _Served(self, self.order)
+
+    def block_size(self, devices: int) -> int:
+        """Pictures per batch, the same before and after finished pictures are left out."""
+        return block_size(self.whole, self.batch_size, devices)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Take `skipped` and `notes` out of the batch and keep them.
