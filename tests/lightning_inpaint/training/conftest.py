@@ -1,0 +1,71 @@
+"""A tiny training run: made-up pictures in two classes and an 8x8 network."""
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+
+from datamodules.training_pictures import TrainingPictures
+from lightning_inpaint.training import GeneratorTraining
+
+TINY = {
+    "z_dim": 4,
+    "w_dim": 4,
+    "channel_base": 32,
+    "channel_max": 4,
+    "resolution": 8,
+    "adversary": "stylegan2",
+    "discriminator_channels": 32,
+}
+
+
+def write_pictures(folder, names=("ant", "bee"), each=4, side=8):
+    """Random pictures in class folders."""
+    random = np.random.default_rng(0)
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        for i in range(each):
+            picture = random.integers(0, 255, (side, side, 3), dtype=np.uint8)
+            Image.fromarray(picture).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_pictures(tmp_path / "pictures")
+
+
+@pytest.fixture
+def make(folder):
+    """Builds module and data with the same initial weights every time."""
+
+    def build(batch_size=4, **options):
+        data = TrainingPictures(str(folder), resolution=8, batch_size=batch_size)
+        torch.manual_seed(0)
+        module = GeneratorTraining(
+            num_classes=data.num_classes, class_names=data.class_names, **{**TINY, **options}
+        )
+        return module, data
+
+    return build
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    """A quiet CPU trainer; steps are training steps, of two optimizers each."""
+
+    def build(steps, **options):
+        quiet = {
+            "accelerator": "cpu",
+            "devices": 1,
+            "logger": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "enable_checkpointing": False,
+            "default_root_dir": tmp_path,
+            "max_epochs": -1,
+        }
+        return pl.Trainer(**{**quiet, "max_steps": 2 * steps, **options})
+
+    return build
