@@ -90,7 +90,7 @@ class WalkAnimation(Callback):
         self._left -= shown
         walks = torch.stack(frames).cpu().unflatten(1, (shown, outputs.chains))
         folder = writer_of(trainer).folder
-        for n in range(shown):
+        for n in filter(lambda n: folder.usable(outputs.id[n]), range(shown)):
             best = int(outputs.chain[n, 0])
             path = folder.file("animations", outputs.id[n], f".{self.format}")
             write_bytes(path, self._encode(walks[:, n, best], outputs.image[n], outputs.mask[n]))

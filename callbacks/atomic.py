@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from contextlib import suppress
@@ -35,7 +36,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         UserError: The file cannot be written: disk full, read-only, a name too long.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    short = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:20]
+    temporary = path.with_name(f".{short}.tmp")  # as the name itself may be as long as names can be
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)

@@ -83,10 +83,8 @@ class EnergyLogger(Callback):
             with path.open("a") as file:
                 file.writelines(json.dumps(row) + "\n" for row in rows)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log what the other processes have left, and remove their files."""
-        if stage != "predict":
-            return
         steps = gather(self._steps)  # waits until all have written
         if not trainer.is_global_zero:
             return

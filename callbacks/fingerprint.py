@@ -16,7 +16,10 @@ from torch import nn
 __all__ = ["describe_run", "generator_digest"]
 
 #: Settings on which no result depends; they may change between a start and its resumption.
-_FREE = {"report_every", "compile", "batch_size", "num_workers", "limit", "download", "pin_memory"}
+_FREE = {
+    *("report_every", "compile", "batch_size", "num_workers", "download", "pin_memory"),
+    *("limit", "num", "shard"),  # they choose pictures and change none
+}
 
 
 def describe_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from lightning_inpaint.errors import UserError
 
 __all__ = ["OutputFolder"]
 
+#: Bytes of a name on usual file systems (255), less what is added to an id.
+_LONGEST = 255 - len("_c0001.json")
+
 #: Files that a picture may have beyond those that its record lists.
 _EXTRAS = (
     ("uncertainty", ".png"),
@@ -51,6 +54,13 @@ class OutputFolder:
         digits = max(2, len(str(chains)))
         number = f"_c{rank + 1:0{digits}d}" if chains > 1 else ""
         return self.root / kind / f"{picture}{number}{suffix}"
+
+    @staticmethod
+    def usable(picture: str) -> bool:
+        """Whether an id can name files: it stays in the folder, and no part of it is too long."""
+        parts = picture.split("/")
+        fits = all(0 < len(os.fsencode(part)) <= _LONGEST for part in parts)
+        return fits and not {".", ".."} & set(parts) and "\0" not in picture
 
     def record(self, picture: str) -> Path:
         """Path of a picture's record."""

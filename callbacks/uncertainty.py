@@ -53,6 +53,8 @@ class UncertaintyMaps(Callback):
             return
         folder = writer_of(trainer).folder
         for picture, completions in zip(outputs.id, outputs.composite, strict=True):
+            if not folder.usable(picture):
+                continue
             mean, std = posterior_spread(completions)
             overall = np.sqrt(np.square(std).mean(axis=2))
             colours = heat((overall / self.scale).clip(0, 1))

@@ -90,16 +90,20 @@ class CompletionWriter(BasePredictionWriter):
         """Write all files of a batch, picture by picture."""
         if prediction is None:
             return
-        for n in range(len(prediction)):
-            self._write_picture(prediction, n)
-        self._completed += len(prediction)
+        for n, picture in enumerate(prediction.id):
+            if self.folder.usable(picture):
+                self._write_picture(prediction, n)
+                self._completed += 1
+            else:
+                self._unwritten.append((picture, "its name cannot be a file name: rename it"))
         self._evaluations += _evaluations(prediction)
 
     def result(self, trainer: Trainer) -> RunResult:
         """What the run has come to. The first call waits for all processes: each must make it."""
         if self._result is None:
             data = getattr(trainer, "datamodule", None)
-            own = (list(getattr(data, "skipped", [])), self._completed, self._evaluations)
+            skipped_here = [*getattr(data, "skipped", []), *self._unwritten]
+            own = (skipped_here, self._completed, self._evaluations)
             skipped, completed, evaluations = zip(*gather(own), strict=True)
             self._result = RunResult(
                 folder=self.folder,
@@ -114,6 +118,7 @@ class CompletionWriter(BasePredictionWriter):
     def _forget(self) -> None:
         self._result: RunResult | None = None
         self._run: dict[str, Any] = {}
+        self._unwritten: list[tuple[str, str]] = []
         self._started = time.monotonic()
         self._resumed = self._completed = self._evaluations = 0
 

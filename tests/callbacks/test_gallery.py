@@ -33,7 +33,7 @@ def drive(page, tmp_path, script, address=""):
     driven.write_text(page.read_text().replace("</body>", f"<script>{wait}</script></body>"))
     command = [BROWSER, *FLAGS.split(), f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom"]
     url = driven.as_uri() + address
-    done = subprocess.run([*command, url], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, url], capture_output=True, text=True, timeout=600)
     found = re.search(r'data-result="([^"]*)"', done.stdout)
     assert found, done.stdout[-2000:] + done.stderr[-2000:]
     return json.loads(html.unescape(found[1]))

@@ -29,14 +29,14 @@ def start(folder, seconds=0.0):
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output[-4000:]
     return output
 
 
 def kill_after_records(process, folder, count):
     """SIGKILL to all processes of the job as soon as so many pictures are finished."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while len(list(folder.glob("records/**/[!.]*.json"))) < count:
         assert time.monotonic() < end
         assert process.poll() is None

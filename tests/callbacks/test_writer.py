@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from callbacks import CompletionWriter
+from callbacks import CompletionWriter, UncertaintyMaps, WalkAnimation
 from callbacks.atomic import write_bytes
 from callbacks.imaging import masked_picture, split_masked
 from callbacks.layout import OutputFolder
@@ -125,10 +125,22 @@ def test_batches_without_pictures_are_passed_over(tmp_path, predict, made_up):
     assert files_below(tmp_path) == ["run.json"]
 
 
-def test_ids_cannot_leave_the_folder(tmp_path, predict):
-    with pytest.raises(UserError, match=r"'\.\./a' cannot be a file name"):
-        predict([CompletionWriter(str(tmp_path / "out"))], names=["../a"])
-    assert files_below(tmp_path) == ["out/run.json"]
+@pytest.mark.parametrize("name", ["../a", "/a", "a//b", "a/./b", "ü" * 125])
+def test_an_id_that_cannot_be_a_file_name_is_listed_and_passed_over(
+    tmp_path, predict, made_up, name
+):
+    callbacks = [UncertaintyMaps(), WalkAnimation(), CompletionWriter(str(tmp_path / "out"))]
+    trainer = predict(callbacks, module=made_up(chains=2), names=[name, "b"])
+    assert {file for file in files_below(tmp_path) if "/b" not in file} == {"out/run.json"}
+    assert callbacks[2].result(trainer).skipped == [
+        (name, "its name cannot be a file name: rename it")
+    ]
+
+
+def test_the_longest_names_are_written(tmp_path, predict):
+    name = "n" * 244
+    predict([CompletionWriter(str(tmp_path))], names=[name])
+    assert f"raw/{name}.png" in files_below(tmp_path)
 
 
 @pytest.mark.parametrize("quality", [0, 101])
@@ -161,8 +173,15 @@ def test_a_file_in_place_of_the_folder(tmp_path, predict):
         predict([CompletionWriter(str(tmp_path / "out"))])
 
 
-def test_remains_of_a_killed_write_disappear(tmp_path):
-    (tmp_path / ".a.png.tmp").write_bytes(b"half")
+def test_remains_of_a_killed_write_disappear(tmp_path, monkeypatch):
+    def killed(source, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_bytes(tmp_path / "a.png", b"half")
+    assert len(files_below(tmp_path)) == 1
     write_bytes(tmp_path / "a.png", b"whole")
     assert files_below(tmp_path) == ["a.png"]
 
