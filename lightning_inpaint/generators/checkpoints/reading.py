@@ -102,7 +102,7 @@ def open_plain(path: str | Path) -> Any:
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     if is_torch_file(data):
         return read_torch_file(data, source=path.name)
-    if data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+    if data[0] in b"\x80(c]}":  # how pickles begin; those of the text protocols end in a refusal
         return read_pickle(data, source=path.name)[0]
     head = bytes(data[:64]).lstrip().lower()
     hint = "a web page" if head.startswith((b"<!doctype", b"<html")) else "none of these"

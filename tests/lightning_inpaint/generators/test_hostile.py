@@ -59,6 +59,14 @@ def test_calls_are_refused_by_name(tmp_path):
             load_generator(path)
 
 
+@pytest.mark.parametrize("route", ["protocol 0", "STACK_GLOBAL", "INST", "OBJ", "code in data.pkl"])
+def test_every_route_to_a_name_says_the_name(tmp_path, route):
+    maker = next(m for n, m in hostile_files.FILES.items() if n.startswith(route + "."))
+    (tmp_path / "file.pkl").write_bytes(maker(tmp_path / "mark"))
+    with pytest.raises(UserError, match=r"asks for os\.system,"):
+        load_generator(tmp_path / "file.pkl")
+
+
 def test_the_calls_are_real_attacks(tmp_path):
     """The same bytes do harm in Python's own reader: the refusals above are not for nothing."""
     mark = tmp_path / "mark"

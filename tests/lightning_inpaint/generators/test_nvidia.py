@@ -1,7 +1,9 @@
 """NVIDIA's snapshots: read exactly, and without running the code inside."""
 
+import io
 import sys
 
+import hostile_files
 import pytest
 import torch
 import wire
@@ -85,6 +87,18 @@ def test_a_double_precision_network_stays_so(tmp_path):
     original = network().double()
     (tmp_path / "snapshot.pkl").write_bytes(wire.dump({"G_ema": wire.recorded(original)}))
     assert same_output(load_generator(tmp_path / "snapshot.pkl"), original)
+
+
+def test_a_network_saved_from_a_gpu_is_read_on_a_machine_without(tmp_path):
+    stream = io.BytesIO()
+    storage = torch.arange(64.0).untyped_storage()
+    typed = torch.storage.TypedStorage(wrap_storage=storage, dtype=torch.float32, _internal=True)
+    torch.save(typed, stream, _use_new_zipfile_serialization=False)
+    inner = stream.getvalue().replace(b"X\x03\0\0\0cpu", b"X\x06\0\0\0cuda:0")
+    assert b"cuda:0" in inner
+    (tmp_path / "snapshot.pkl").write_bytes(hostile_files.with_storage(inner))
+    const = load_generator(tmp_path / "snapshot.pkl").synthesis.b4.const
+    assert torch.equal(const.flatten(), torch.arange(64.0))
 
 
 def test_result_is_frozen_and_in_eval_mode(tmp_path):
