@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -41,7 +41,7 @@ class TrainingBatches(IterableDataset[dict[str, Tensor]]):
         batch_size: of the joint batch of all devices.
         mirror: show pictures as they are and mirrored, half and half.
         seed: of order and mirroring.
-        first: number of the batch to start from.
+        served: gives the number of batches consumed so far, asked for whenever an epoch begins.
         rank, world: which rows to take: the rank-th of ``world`` equal parts.
     """
 
@@ -51,12 +51,12 @@ class TrainingBatches(IterableDataset[dict[str, Tensor]]):
         batch_size: int,
         mirror: bool,
         seed: int,
-        first: int = 0,
+        served: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.pictures, self.batch_size, self.mirror = pictures, batch_size, mirror
-        self.seed, self.first, self.rank, self.world = seed, first, rank, world
+        self.seed, self.served, self.rank, self.world = seed, served, rank, world
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -73,8 +73,8 @@ class TrainingBatches(IterableDataset[dict[str, Tensor]]):
         return order, mirrored & self.mirror
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """The rest of the epoch that batch ``first`` lies in."""
-        epoch, start = divmod(self.first, len(self))
+        """The rest of the epoch that the next batch lies in."""
+        epoch, start = divmod(self.served(), len(self))
         order, mirrored = self.plan(epoch)
         part = self.batch_size // self.world
         for k in range(start, len(self)):
@@ -179,7 +179,13 @@ class TrainingPictures(pl.LightningDataModule):
                 f"{world} devices."
             )
         batches = TrainingBatches(
-            self.pictures, self.batch_size, self.mirror, self.seed, self.served, rank, world
+            self.pictures,
+            self.batch_size,
+            self.mirror,
+            self.seed,
+            lambda: self.served,
+            rank,
+            world,
         )
         return DataLoader(batches, batch_size=None)
 

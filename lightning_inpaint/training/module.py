@@ -210,7 +210,7 @@ class GeneratorTraining(pl.LightningModule):
             batch: ``image`` uint8 (N, C, H, W) and ``label`` (N,).
         """
         draws = self.draws
-        real = batch["image"].to(torch.float32).div(127.5).sub(1)
+        real = batch["image"].to(self.dtype).div(127.5).sub(1)
         real = real.contiguous(memory_format=torch.channels_last)
         real_labels = batch["label"] if self.generator.num_classes else None
         opt_g, opt_d, *others = self.optimizers()

@@ -41,7 +41,8 @@ def make(folder):
     """Builds module and data with the same initial weights every time."""
 
     def build(batch_size=4, **options):
-        data = TrainingPictures(str(folder), resolution=8, batch_size=batch_size)
+        side = options.get("resolution", 8)
+        data = TrainingPictures(str(folder), resolution=side, resize=True, batch_size=batch_size)
         torch.manual_seed(0)
         module = GeneratorTraining(
             num_classes=data.num_classes, class_names=data.class_names, **{**TINY, **options}

@@ -141,7 +141,7 @@ def test_callbacks_write_samples_and_a_generator_that_loads(make, trainer, tmp_p
 def test_divergence_stops_the_run_with_a_sentence(make, trainer):
     module, data = make()
     module.generator.synthesis.b8.torgb.bias.data.fill_(float("nan"))
-    with pytest.raises(UserError, match="Training diverged at step 1: .* is nan"):
+    with pytest.raises(UserError, match=r"Training diverged at step 1: .* is nan"):
         trainer(2, callbacks=[DivergenceGuard(1)]).fit(module, data)
 
 
@@ -161,12 +161,11 @@ def classifier_file(tmp_path):
 
 
 def test_projected_adversary_with_encoder_trains_and_leaves_the_trunk_alone(
-    make, trainer, classifier_file, folder
+    make, trainer, classifier_file
 ):
     module, data = make(
         resolution=32, adversary="projected", features=classifier_file, reconstruction=10.0
     )
-    data.resolution, data.resize = 32, True
     before = {k: v.clone() for k, v in module.state_dict().items()}
     run = trainer(1, max_steps=3)
     run.fit(module, data)
