@@ -6,13 +6,14 @@ import errno
 import hashlib
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lightning_inpaint.errors import UserError
 
-__all__ = ["write_bytes", "write_json", "write_text"]
+__all__ = ["explained", "write_bytes", "write_json", "write_text"]
 
 _CAUSES = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -27,6 +28,19 @@ _CAUSES = {
 }
 
 
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn an operating system's error about ``path`` into one sentence that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        cause = _CAUSES.get(error.errno or 0, error.strerror or str(error))
+        raise UserError(
+            f"Cannot write {path}, because {cause}, then start the same command again "
+            "(finished pictures are kept)."
+        ) from error
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file under a temporary name in its folder, then rename it.
 
@@ -38,18 +52,15 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     short = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:20]
     temporary = path.with_name(f".{short}.tmp")  # as the name itself may be as long as names can be
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        cause = _CAUSES.get(error.errno or 0, error.strerror or str(error))
-        raise UserError(
-            f"Cannot write {path}, because {cause}, then start the same command again "
-            "(finished pictures are kept)."
-        ) from error
+    with explained(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
 
 
 def write_text(path: Path, text: str) -> None:

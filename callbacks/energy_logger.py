@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from callbacks.atomic import explained
 from callbacks.finish import gather, writer_of
 from callbacks.loggers import log_metrics
 from lightning_inpaint.errors import UserError
@@ -38,8 +40,7 @@ class EnergyLogger(Callback):
     """
 
     def __init__(self) -> None:
-        self._pending: list[tuple[int, int, Tensor]] = []
-        self._steps = 1
+        self._pending: list[tuple[int, int, int, Tensor]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "predict":
@@ -47,14 +48,16 @@ class EnergyLogger(Callback):
         if not trainer.loggers and trainer.is_global_zero:
             raise UserError("EnergyLogger has no logger to log to: pass --trainer.logger.")
         self._pending = []
-        _rank_file(trainer, trainer.global_rank).unlink(missing_ok=True)
+        if trainer.is_global_zero:  # what a killed run has left, of however many processes
+            stale = _rank_file(trainer, 0)
+            for path in stale.parent.glob(stale.name.replace("0", "*")):
+                path.unlink(missing_ok=True)
 
     def on_sampler_step(
         self, trainer: Trainer, pl_module: LightningModule, state: SamplerState
     ) -> None:
         """Keep the figures on the device; nothing is transferred here."""
-        self._steps = state.steps
-        self._pending.append((state.step, state.batch_idx, _figures(state.energy)))
+        self._pending.append((state.step, state.steps, state.batch_idx, _figures(state.energy)))
 
     def on_predict_batch_end(
         self,
@@ -68,43 +71,58 @@ class EnergyLogger(Callback):
         """Transfer and log what the batch has left."""
         if not self._pending:
             return
-        values = torch.stack([figures for _, _, figures in self._pending]).tolist()
+        values = torch.stack([figures for *_, figures in self._pending]).tolist()
         rows = [
-            (step, batch_number, row)
-            for (step, batch_number, _), row in zip(self._pending, values, strict=True)
+            _Row(*place, figures)
+            for (*place, _), figures in zip(self._pending, values, strict=True)
         ]
         self._pending = []
         if trainer.is_global_zero:
-            for step, number, row in rows:
-                self._log(trainer, step, number, row)
+            for row in rows:
+                _log(trainer, row)
         else:
             path = _rank_file(trainer, trainer.global_rank)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
+            with explained(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("a") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in rows)
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Log what the other processes have left, and remove their files."""
-        steps = gather(self._steps)  # waits until all have written
+        if stage != "predict":
+            return
+        _wait_for_all(trainer)
         if not trainer.is_global_zero:
             return
-        self._steps = max(steps)
         for rank in range(1, trainer.world_size):
             path = _rank_file(trainer, rank)
             if path.exists():
                 with path.open() as file:
                     for line in file:
-                        self._log(trainer, *json.loads(line), prefix=f"langevin/rank{rank}")
+                        _log(trainer, _Row(*json.loads(line)), f"langevin/rank{rank}")
                 path.unlink()
 
-    def _log(
-        self, trainer: Trainer, step: int, number: int, row: list[float], prefix: str = "langevin"
-    ) -> None:
-        metrics = {
-            f"{prefix}/energy_{name}": value for name, value in zip(_FIGURES, row, strict=True)
-        }
-        metrics |= {f"{prefix}/step": step, f"{prefix}/batch": number}
-        log_metrics(trainer, metrics, step=number * self._steps + step)
+
+class _Row(NamedTuple):
+    step: int
+    steps: int
+    batch: int
+    figures: list[float]
+
+
+def _log(trainer: Trainer, row: _Row, prefix: str = "langevin") -> None:
+    values = zip(_FIGURES, row.figures, strict=True)
+    metrics = {f"{prefix}/energy_{name}": value for name, value in values}
+    metrics |= {f"{prefix}/step": row.step, f"{prefix}/batch": row.batch}
+    log_metrics(trainer, metrics, step=row.batch * row.steps + row.step)
+
+
+def _wait_for_all(trainer: Trainer) -> None:
+    """Until all processes have written their files; at once if the writer has waited already."""
+    try:
+        writer_of(trainer).result(trainer)
+    except UserError:
+        gather(None)
 
 
 def _figures(energy: Tensor) -> Tensor:

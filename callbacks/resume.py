@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from callbacks.atomic import write_json
+from callbacks.atomic import explained, write_json
 from callbacks.layout import OutputFolder
 from lightning_inpaint.errors import UserError
 
@@ -41,7 +41,8 @@ def begin_run(
     elif write:
         # Records without a run.json are leftovers of nobody knows what: they must not pass as done.
         for picture in list(folder.finished()):
-            folder.forget(picture)
+            with explained(folder.record(picture)):
+                folder.forget(picture)
         write_json(path, run)
 
 
@@ -50,33 +51,32 @@ def whole_batches(
 ) -> set[str]:
     """The finished pictures that a resumed run can leave out without re-cutting a batch.
 
-    How a batch is cut shows in the last digits of floating-point results. Device ``r`` of ``W`` takes
-    the pictures ``r, r + W, ...`` and cuts them into batches of ``B``: blocks of ``B * W`` pictures stay
-    together. So only blocks that are finished as a whole are left out, and every batch of the
-    resumed run is one of the uninterrupted run, on as many devices.
+    How a batch is cut shows in the last digits of floating-point results. Batches are consecutive
+    pictures, dealt out to the devices in turn. So only batches that are finished as a whole are
+    left out, and each batch of the resumed run is one of the uninterrupted run.
 
     Args:
         ids: All pictures, in the order in which they are served.
         finished: Those that are finished.
-        batch_size: Pictures per batch, ``B``.
-        devices: Number of devices, ``W``.
+        batch_size: Pictures per batch.
+        devices: Number of devices; if anything is left, each gets a batch (Lightning wants that),
+            if need be one that is finished.
 
     Returns:
-        Ids to leave out; the rest, if there is any, is enough to give each device a picture.
+        Ids to leave out.
     """
-    block = batch_size * devices
-    blocks = [ids[start : start + block] for start in range(0, len(ids), block)]
-    done = [all(picture in finished for picture in pictures) for pictures in blocks]
-    left = sum(
-        len(pictures) for pictures, all_done in zip(blocks, done, strict=True) if not all_done
-    )
-    if 0 < left < devices and len(blocks) > 1:
-        done[-2] = False  # only the last block can be that small
+    batches = [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)]
+    done = [all(picture in finished for picture in batch) for batch in batches]
+    if not all(done):
+        missing = devices - done.count(False)
+        again = [i for i, is_done in enumerate(done) if is_done][-missing:] if missing > 0 else []
+        for i in again:
+            done[i] = False
     return {
         picture
-        for pictures, all_done in zip(blocks, done, strict=True)
-        if all_done
-        for picture in pictures
+        for batch, is_done in zip(batches, done, strict=True)
+        if is_done
+        for picture in batch
     }
 
 

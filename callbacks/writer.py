@@ -9,7 +9,7 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import BasePredictionWriter
 
-from callbacks.atomic import write_bytes, write_json
+from callbacks.atomic import explained, write_bytes, write_json
 from callbacks.fingerprint import describe_run
 from callbacks.finish import RunResult, gather
 from callbacks.imaging import PictureFormat, encode, masked_picture, suffix, to_array
@@ -128,14 +128,16 @@ class CompletionWriter(BasePredictionWriter):
             return
         served = [data.ids[position] for position in data.order]
         finished = finished_ids(self.folder.root)
-        left_out = whole_batches(served, finished, data.batch_size, trainer.world_size)
+        devices = trainer.world_size
+        left_out = whole_batches(served, finished, data.block_size(devices), devices)
         data.leave_out(left_out)
         self._resumed = len(left_out)
 
     def _write_picture(self, completions: Completions, n: int) -> None:
         picture, chains = completions.id[n], completions.chains
         record = self.folder.record(picture)
-        record.unlink(missing_ok=True)  # until its files belong together again
+        with explained(record):
+            record.unlink(missing_ok=True)  # until its files belong together again
         visible = self.folder.file("inputs", picture, ".png")
         write_bytes(visible, encode(masked_picture(completions.image[n], completions.mask[n])))
         files: dict[str, Any] = {"input": self.folder.relative(visible), "composite": [], "raw": []}

@@ -138,6 +138,9 @@ class MadeUpData(LightningDataModule):
         self.order = [position for position in self.order if self.ids[position] not in ids]
         return len(self.order)
 
+    def block_size(self, devices):
+        return self.batch_size
+
     def predict_dataloader(self):
         pictures = Pictures(self.ids)
         chosen = torch.utils.data.Subset(pictures, self.order)
