@@ -17,6 +17,8 @@ from typing import Any
 
 COMMANDS = {
     "predict": "complete masked pictures (with no options: eight of the bundled generator's own)",
+    "fit": "train a generator on a folder, a zip or CIFAR-10",
+    "evaluate": "measure a generator against real pictures",
     "generators": "list the generators known by name",
     "convert": "write a checkpoint as a small, safe .safetensors file",
     "sample": "draw a labelled grid of a generator's samples",
@@ -63,6 +65,8 @@ def complain(sentence: str) -> int:
 def _functions() -> dict[str, Callable[[list[str]], int]]:
     return {
         "predict": predict,
+        "fit": fit,
+        "evaluate": evaluate,
         "generators": generators,
         "convert": convert,
         "sample": sample,
@@ -138,6 +142,9 @@ def _predict_cli(args: list[str]) -> Any:
         def instantiate_trainer(self, **kwargs: Any) -> Any:
             config = self.config.trainer
             shown: list[Any] = [callbacks.EnergyTable(), callbacks.CompletionFigure()]
+            shown.append(callbacks.Gallery())
+            if self.config.model.chains > 1:
+                shown.append(callbacks.UncertaintyMaps())
             if config.enable_progress_bar is not False:
                 shown.append(callbacks.PictureProgressBar())
             if config.logger:
@@ -236,6 +243,100 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
     warnings.formatwarning = lambda message, *rest, **options: f"warning: {message}\n"
+
+
+def fit(args: list[str]) -> int:
+    """Train a generator; see ``python cli.py fit --help``."""
+    _quieten()
+    cli = _fit_cli(args)
+    _stop_on_signals()
+    try:
+        cli.trainer.fit(
+            cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=False
+        )
+    except Interrupted as stop:
+        folder = cli.trainer.default_root_dir
+        print(f"\nstopped; go on with --ckpt_path {folder}/checkpoints/last.ckpt", file=sys.stderr)
+        return 128 + stop.number
+    return 0
+
+
+def _fit_cli(args: list[str]) -> Any:
+    from pytorch_lightning.callbacks import ModelCheckpoint
+    from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+    from datamodules.training_pictures import TrainingPictures
+    from lightning_inpaint import training
+
+    class FitCLI(LightningCLI):
+        def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+            parser.add_argument(
+                "--ckpt_path", default=None, help="Checkpoint of an interrupted run to go on from."
+            )
+            parser.add_lightning_class_args(training.AverageGenerator, "average")
+            parser.add_lightning_class_args(training.DivergenceGuard, "guard")
+            parser.add_lightning_class_args(training.SampleGrid, "samples")
+            parser.add_lightning_class_args(training.Throughput, "throughput")
+            parser.add_lightning_class_args(training.ExportGenerator, "export")
+            parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+            parser.set_defaults({"checkpoint.save_last": True, "checkpoint.every_n_train_steps": 500})
+            parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", _checkpoints)
+            parser.link_arguments("model.resolution", "data.resolution")
+            for name in ("num_classes", "class_names"):
+                parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "LightningCLI's args parameter")
+        return FitCLI(
+            training.GeneratorTraining,
+            TrainingPictures,
+            run=False,
+            args=list(args),
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            trainer_defaults={"logger": False, "default_root_dir": "runs", "max_epochs": -1},
+            parser_kwargs={"prog": "cli.py fit", "description": COMMANDS["fit"]},
+        )
+
+
+def _checkpoints(root: str) -> str:
+    return str(Path(root) / "checkpoints")
+
+
+def evaluate(args: list[str]) -> int:
+    """Measure a generator in the features of a classifier and write the report as JSON."""
+    options = [
+        ("generator", {"nargs": "?", "default": "cifar10", "help": "name, address or path"}),
+        ("--path", {"help": "folder or zip of real training pictures; none = CIFAR-10"}),
+        ("--root", {"default": "data", "help": "folder of torchvision's CIFAR-10"}),
+        ("--download", {"action": "store_true", "help": "download CIFAR-10 if it is not there"}),
+        ("--samples", {"type": int, "default": 10_000, "help": "pictures to draw"}),
+        ("--classifier", {"help": "file of the feature network; none = the bundled one"}),
+        ("--output", {"default": "evaluation.json", "help": "the report to write"}),
+        ("--neighbours", {"help": "PNG of samples above their nearest real pictures"}),
+        ("--seed", {"type": int, "default": 0, "help": "of latents and noise"}),
+    ]
+    given = _parsed("evaluate", options, args)
+    from datamodules.training_pictures import TrainingPictures
+    from lightning_inpaint.evaluation import evaluate_generator, write_report
+    from lightning_inpaint.generators import load_generator
+
+    network = load_generator(given.generator)
+    real = TrainingPictures(given.path, given.root, given.download, network.resolution).pictures
+    report = evaluate_generator(
+        network,
+        real.image,
+        real.label,
+        samples=min(given.samples, len(real.image) // 2),
+        classifier=given.classifier,
+        seed=given.seed,
+        neighbours_path=given.neighbours,
+    )
+    write_report(report, given.output)
+    for name, value in report.items():
+        print(f"{name:32} {value}")
+    return 0
 
 
 def generators(args: list[str]) -> int:

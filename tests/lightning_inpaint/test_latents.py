@@ -1,0 +1,92 @@
+"""Latent spaces: names, layout, and that each is what it says."""
+
+import pytest
+import torch
+
+from lightning_inpaint.latents import LatentSpace, parse_latents
+
+
+def test_names_come_apart():
+    assert parse_latents("z").base == "z"
+    wide = parse_latents("z++noise+slack")
+    assert (wide.base, wide.noise, wide.slack) == ("z+", True, True)
+    assert parse_latents("w+slack").base == "w"
+    for bad in ("", "y", "z+slack+noise", "noise"):
+        with pytest.raises(ValueError, match="unknown"):
+            parse_latents(bad)
+
+
+def test_z_is_the_generator(tiny_generator):
+    u = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 2])
+    space = LatentSpace(tiny_generator, "z")
+    assert space.dim == 8
+    assert torch.equal(space(u, labels, "const"), tiny_generator(u, labels, "const"))
+
+
+def test_noise_maps_are_latents(tiny_generator):
+    space = LatentSpace(tiny_generator, "z+noise")
+    assert space.dim == 8 + 16 + 64 + 64
+    u = torch.randn(2, space.dim, generator=torch.Generator().manual_seed(0))
+    maps = [u[:, 8:24].view(2, 1, 4, 4), *u[:, 24:].view(2, 2, 1, 8, 8).unbind(1)]
+    expected = tiny_generator(u[:, :8], torch.tensor([0, 1]), maps)
+    assert torch.allclose(space(u, torch.tensor([0, 1])), expected, atol=1e-6)
+
+
+def test_equal_z_in_all_layers_is_z(tiny_generator):
+    z = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([2, 0])
+    wide = LatentSpace(tiny_generator, "z+")
+    assert wide.dim == 8 * tiny_generator.num_ws
+    u = z[:, None].expand(-1, tiny_generator.num_ws, -1).flatten(1)
+    plain = LatentSpace(tiny_generator, "z")(z, labels)
+    assert torch.allclose(wide(u, labels), plain, atol=1e-6)
+
+
+def test_no_slack_is_the_generator_and_slack_moves_it_in_proportion(tiny_generator):
+    labels = torch.tensor([1])
+    u = torch.randn(1, 8, generator=torch.Generator().manual_seed(0))
+    plain = LatentSpace(tiny_generator, "z")(u, labels)
+    none = LatentSpace(tiny_generator, "z+slack", 0.0)
+    assert none.dim == 8
+    assert torch.equal(none(u, labels), plain)
+    changes = []
+    for tau in (1e-4, 2e-4):
+        space = LatentSpace(tiny_generator, "z+slack", tau)
+        xi = torch.ones(1, space.dim - 8)
+        changes.append((space(torch.cat([u, xi], dim=1), labels) - plain).norm())
+    assert float(changes[1] / changes[0]) == pytest.approx(2, rel=0.02)
+
+
+def test_w_prior_has_the_moments_of_mapped_latents(tiny_generator):
+    space = LatentSpace(tiny_generator, "w")
+    u = torch.randn(20_000, 8, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(20_000, 8, generator=torch.Generator().manual_seed(1))
+    labels = torch.zeros(20_000, dtype=torch.int64)
+    fitted = space._styles(u, labels)[:, 0]
+    mapped = tiny_generator.mapping.single(z, labels)
+    spread = mapped.std(dim=0)
+    assert ((fitted.mean(0) - mapped.mean(0)).abs() / spread).max() < 0.25
+    assert (fitted.std(0) / spread - 1).abs().max() < 0.35
+
+
+def test_redrawn_noise_is_asked_for_once_per_call(tiny_generator):
+    asked = []
+
+    def source(values):
+        asked.append(values)
+        return torch.zeros(1, values)
+
+    space = LatentSpace(tiny_generator, "z")
+    u = torch.randn(1, 8)
+    drawn = space(u, torch.tensor([0]), source)
+    assert asked == [16 + 64 + 64]
+    assert torch.equal(drawn, space(u, torch.tensor([0]), None))
+
+
+def test_other_modules_have_z_alone():
+    other = torch.nn.Linear(2, 2)
+    other.z_dim = 2
+    assert LatentSpace(other, "z").dim == 2
+    with pytest.raises(ValueError, match="Linear only 'z'"):
+        LatentSpace(other, "z+noise")
