@@ -88,7 +88,9 @@ class AnnealedHMC(HMC):
         self.warm_up, self.anchor = warm_up, anchor
         self.burn_in = warm_up + int(burn_in * (steps - warm_up))
         self.measure_at = {warm_up}
-        self.descent = AnnealedDescent(warm_up, noise_std, start_std, lr, betas, anneal, ramp_down)
+        self.descent = AnnealedDescent(
+            warm_up, noise_std, start_std, lr, betas, anneal, ramp_down, spans=self.spans
+        )
 
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]

@@ -12,6 +12,7 @@ from ..noise import Purpose
 from .adaptation import DualAveraging
 from .base import ChainOptimizer, Closure, require_positive
 from .preconditioner import fisher_diagonal, latent_scale
+from .radius import ratio_to, row_norms, spans_of
 
 __all__ = ["HMC", "MALA", "Point", "Preconditioner", "log_accept", "rotate", "trajectory"]
 
@@ -85,14 +86,16 @@ class HMC(ChainOptimizer):
         v <- v - (h s / 2) grad E/(2 sigma^2);   (u, v) <- rotation of (u, v) by angles h s;   the kick again
 
     so that latents which no known pixel depends on move without any error, however many they are,
-    and "nothing known" is sampled with acceptance 1. The step size h is found by dual averaging
+    and "nothing known" is sampled with acceptance 1. Radii that do not change the picture are drawn afresh
+    before each trajectory (``radius.py``). The step size h is found by dual averaging
     during the burn-in, in the middle of which s is measured again; then both are frozen, and the chain
     leaves the posterior invariant.
 
     Args:
         params: latents (N, D) or one group with ``streams``; ``probe``, a function (u, draw) ->
             squared probes (N, D), is needed for ``preconditioner="fisher"``; ``blocks``, the shapes of
-            consecutive pieces of the latents, smooths its noise.
+            consecutive pieces of the latents, smooths its noise; ``scale_free`` numbers the blocks
+            whose rows count by their direction alone.
         steps: trajectories, burn-in included.
         leapfrog: gradient evaluations per trajectory.
         noise_std: assumed standard deviation sigma of a known pixel, pictures in [-1, 1].
@@ -143,7 +146,7 @@ class HMC(ChainOptimizer):
             "preconditioner": preconditioner,
             "probes": probes,
         }
-        super().__init__(params, steps, probe=None, blocks=None, **options)
+        super().__init__(params, steps, probe=None, blocks=None, scale_free=None, **options)
         if preconditioner == "fisher" and self.param_groups[0]["probe"] is None:
             raise ValueError(
                 "preconditioner='fisher' needs the group option 'probe', a function (u, draw) -> "
@@ -153,6 +156,8 @@ class HMC(ChainOptimizer):
         self.preconditioner, self.probes = preconditioner, probes
         self.burn_in = int(burn_in * steps)
         self.measure_at = {0, self.burn_in // 2}
+        group = self.param_groups[0]
+        self.spans = spans_of(group["blocks"], group["scale_free"])
         u = self.latents
         start = torch.full((len(u),), float(step_size), device=u.device, dtype=u.dtype)
         self.adaptation = DualAveraging(start, target_accept)
@@ -190,6 +195,17 @@ class HMC(ChainOptimizer):
         fisher = fisher_diagonal(group["probe"], u, draws, self.noise_std, group["blocks"])
         return latent_scale(fisher)
 
+    def _redraw_radii(self, draw: int) -> None:
+        """Gibbs step of the radii of latents that count by direction (see ``radius.py``)."""
+        if not self.spans:
+            return
+        u, fresh = self.latents, self.normal(Purpose.STEP, draw)
+        for span in self.spans:
+            ratio = ratio_to(u, span, row_norms(fresh, span))
+            u[:, span.start : span.stop] *= ratio
+            if self.here is not None:  # a picture that stays, by latents that grow: a smaller slope
+                self.here[1][:, span.start : span.stop] /= ratio
+
     def _move(self, closure: Closure, scale: Tensor, draw: int) -> Tensor:
         """One trajectory, accepted or not; returns the acceptance probabilities (N,)."""
         u = self.latents
@@ -210,6 +226,7 @@ class HMC(ChainOptimizer):
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """One trajectory of every chain, accepted or not; returns the energies (N,) after it."""
+        self._redraw_radii(self.step_count)
         if self.scale is None or self.step_count in self.measure_at:
             self.scale = self._measure()
         probability = self._move(closure, self.scale, self.step_count)

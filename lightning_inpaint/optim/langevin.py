@@ -13,6 +13,7 @@ from .base import ChainOptimizer, Closure, require_positive
 from .hmc import PRECONDITIONERS, Preconditioner
 from .mode import annealed_std
 from .preconditioner import fisher_diagonal, latent_scale
+from .radius import ratio_to, row_norms, spans_of
 
 __all__ = ["Langevin", "langevin_step"]
 
@@ -92,7 +93,9 @@ class Langevin(ChainOptimizer):
             "measures": measures,
             "temperature": temperature,
         }
-        super().__init__(params, steps, probe=None, blocks=None, **options)
+        super().__init__(params, steps, probe=None, blocks=None, scale_free=None, **options)
+        group = self.param_groups[0]
+        self.spans = spans_of(group["blocks"], group["scale_free"])
         if preconditioner == "fisher" and self.param_groups[0]["probe"] is None:
             raise ValueError(
                 "preconditioner='fisher' needs the group option 'probe', a function (u, draw) -> "
@@ -124,5 +127,9 @@ class Langevin(ChainOptimizer):
         variance = (self.step_size * latent_scale(self.fisher / std**2)) ** 2
         noise = self.normal(Purpose.STEP) * self.temperature**0.5
         u.copy_(langevin_step(u, grad / (2 * std**2), variance, noise))
+        if self.spans and self.temperature > 0:
+            fresh = self.normal(Purpose.SAMPLE)
+            for span in self.spans:
+                u[:, span.start : span.stop] *= ratio_to(u, span, row_norms(fresh, span))
         self.step_count += 1
         return energy

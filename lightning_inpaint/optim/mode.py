@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .base import ChainOptimizer, Closure, require_positive
+from .radius import Span, ratio_to, row_norms, spans_of
 
 __all__ = ["MAP", "AdamMoments", "AnnealedDescent", "annealed_std", "cosine_rate"]
 
@@ -57,6 +58,8 @@ class AnnealedDescent:
         anneal: part of the steps over which sigma_i falls geometrically.
         ramp_down: last part of the steps, over which the rate falls to 0.
         anchor: a, (N, D); None = 0.
+        spans: latents that count by direction; they keep the radii they start with, which the
+            prior would pull to 0 (see ``radius.py``).
     """
 
     def __init__(
@@ -69,10 +72,13 @@ class AnnealedDescent:
         anneal: float = 0.5,
         ramp_down: float = 0.25,
         anchor: Tensor | None = None,
+        spans: Sequence[Span] = (),
     ) -> None:
         self.steps, self.noise_std, self.start_std = steps, noise_std, start_std
         self.lr, self.betas, self.anneal, self.ramp_down = lr, betas, anneal, ramp_down
         self.anchor = anchor
+        self.spans = list(spans)
+        self.norms: list[Tensor] | None = None
         self.moments: AdamMoments | None = None
 
     def std(self, step: int) -> float:
@@ -81,6 +87,8 @@ class AnnealedDescent:
 
     def update(self, u: Tensor, grad: Tensor, step: int) -> None:
         """Move the chains ``u`` (N, D) in place, given dE/du, at ``step`` = 0, 1, ..."""
+        if self.norms is None:
+            self.norms = [row_norms(u, span) for span in self.spans]
         slope = grad / (2 * self.std(step) ** 2) + u
         if self.anchor is not None:
             slope -= self.anchor
@@ -92,6 +100,8 @@ class AnnealedDescent:
         square.mul_(b2).addcmul_(slope, slope, value=1 - b2)
         rate = cosine_rate(step, self.steps, self.lr, self.ramp_down) / (1 - b1 ** (step + 1))
         u.addcdiv_(mean, (square / (1 - b2 ** (step + 1))).sqrt_().add_(1e-8), value=-rate)
+        for span, norms in zip(self.spans, self.norms, strict=True):
+            u[:, span.start : span.stop] *= ratio_to(u, span, norms)
 
     def release(self) -> None:
         """Give the moments' memory back."""
@@ -163,9 +173,19 @@ class MAP(ChainOptimizer):
             "ramp_down": ramp_down,
             "anchor": anchor,
         }
-        super().__init__(params, steps, **options)
+        super().__init__(params, steps, blocks=None, scale_free=None, **options)
         self.noise_std, self.anchor = noise_std, anchor
-        self.descent = AnnealedDescent(steps, noise_std, start_std, lr, betas, anneal, ramp_down)
+        group = self.param_groups[0]
+        self.descent = AnnealedDescent(
+            steps,
+            noise_std,
+            start_std,
+            lr,
+            betas,
+            anneal,
+            ramp_down,
+            spans=spans_of(group["blocks"], group["scale_free"]),
+        )
 
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]

@@ -189,6 +189,7 @@ class Particles(HMC):
         std = annealed_std(self.step_count, self.steps - 1, self.start_std, self.noise_std, 1.0)
         self._cool(std)
         self._resample(always=self.step_count == self.steps - 1)
+        self._redraw_radii(self.step_count)
         if self.fisher is None or self.step_count in self.measure_at:
             self.fisher = self._measure()
         scale = latent_scale(self.fisher / std**2)
