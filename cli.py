@@ -279,7 +279,9 @@ def _fit_cli(args: list[str]) -> Any:
             parser.add_lightning_class_args(training.Throughput, "throughput")
             parser.add_lightning_class_args(training.ExportGenerator, "export")
             parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-            parser.set_defaults({"checkpoint.save_last": True, "checkpoint.every_n_train_steps": 500})
+            parser.set_defaults(
+                {"checkpoint.save_last": True, "checkpoint.every_n_train_steps": 500}
+            )
             parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", _checkpoints)
             parser.link_arguments("model.resolution", "data.resolution")
             for name in ("num_classes", "class_names"):
@@ -379,9 +381,7 @@ def sample(args: list[str]) -> int:
 
     size = {"columns": given.columns, "rows": given.columns}
     network = load_generator(given.generator)
-    path = sample_grid(
-        network, given.output, **size, seed=given.seed, truncation=given.truncation
-    )
+    path = sample_grid(network, given.output, **size, seed=given.seed, truncation=given.truncation)
     print(f"wrote {path}")
     return 0
 

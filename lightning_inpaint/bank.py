@@ -76,7 +76,9 @@ class PriorBank:
         log_evidence = torch.logsumexp(-self.energies(target, known) / scale, dim=2)
         return torch.softmax(log_evidence, dim=1)
 
-    def start(self, target: Tensor, known: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
+    def start(
+        self, target: Tensor, known: Tensor, labels: Tensor | None, uniform: Tensor
+    ) -> Tensor:
         """Latents (N, D) to start from, resampled by softmax of tempered energies.
 
         Args:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -95,8 +95,13 @@ class LatentSpace(nn.Module):
         ValueError: unknown name, a space that this generator does not have, or negative slack.
     """
 
+    generator: Any  # duck-typed: z_dim, num_classes, ...
+    slack_scale: Tensor
+    style_mean: Tensor
+    style_factor: Tensor
+
     def __init__(
-        self, generator: nn.Module, name: str = "z+noise", slack: float | Sequence[float] = 0.05
+        self, generator: Any, name: str = "z+noise", slack: float | Sequence[float] = 0.05
     ) -> None:
         super().__init__()
         parsed = parse_latents(name)
@@ -132,9 +137,7 @@ class LatentSpace(nn.Module):
     def split(self, u: Tensor) -> dict[str, Tensor]:
         """The flat vectors (N, dim) as named pieces, each (N, *shape)."""
         pieces = u.split([p.size for p in self.parts], dim=1)
-        return {
-            p.name: x.unflatten(1, p.shape) for p, x in zip(self.parts, pieces, strict=True)
-        }
+        return {p.name: x.unflatten(1, p.shape) for p, x in zip(self.parts, pieces, strict=True)}
 
     def forward(
         self, u: Tensor, labels: Tensor | None = None, noise: NoiseSource | str | None = None
@@ -226,7 +229,8 @@ class LatentSpace(nn.Module):
         ws = w.flatten(0, 1)[:, None].expand(-1, self.generator.num_ws, -1)
         spread: list[Tensor] = []
         hooks = [
-            b.conv1.register_forward_hook(lambda m, i, out: spread.append(out.std())) for b in blocks
+            b.conv1.register_forward_hook(lambda m, i, out: spread.append(out.std()))
+            for b in blocks
         ]
         try:
             self.generator.synthesis(ws)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from .bank import PriorBank
-from .compositing import composite, to_uint8
 from .completions import Completions
+from .compositing import composite, to_uint8
 from .errors import UserError
 from .generators import load_generator
 from .latents import LatentSpace
@@ -99,7 +99,7 @@ class LatentInpainter(pl.LightningModule):
         self._bank: PriorBank | None = None
 
     @property
-    def generator(self) -> nn.Module:
+    def generator(self) -> Any:
         """The frozen generator."""
         return self.space.generator
 
@@ -234,7 +234,7 @@ class LatentInpainter(pl.LightningModule):
         """A function that hands the state of the walk to the callbacks that ask for it."""
         if self._trainer is None:
             return None
-        trainer = self.trainer
+        trainer: Any = self.trainer
         hooks = [getattr(c, "on_sampler_step", None) for c in trainer.callbacks]
         decode = torch.no_grad()(posterior.decode)
 
@@ -286,9 +286,7 @@ class LatentInpainter(pl.LightningModule):
             chain=order.cpu(),
             seed=self.seed,
             steps=len(walked.trace),
-            status=[
-                ordered_status[i : i + self.chains] for i in range(0, len(rows), self.chains)
-            ],
+            status=[ordered_status[i : i + self.chains] for i in range(0, len(rows), self.chains)],
             diagnostics=diagnostics,
         )
 

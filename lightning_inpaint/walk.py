@@ -73,7 +73,7 @@ def walk(
     closure, steps = posterior.closure(u), optimizer.steps
     trace = torch.empty(steps, len(u), device=u.device, dtype=u.dtype)
     for step in range(1, steps + 1):
-        energy = optimizer.step(closure)
+        energy: Tensor = optimizer.step(closure)  # type: ignore[arg-type, assignment]
         trace[step - 1] = energy
         if report is not None and (step % every == 0 or step == steps):
             report(step, steps, energy, u.detach())

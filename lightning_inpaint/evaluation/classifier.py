@@ -97,7 +97,7 @@ class Classifier(nn.Module):
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> Classifier:
         """Build the network whose widths ``state`` has, load it (any float type), freeze it."""
-        widths = []
+        widths: list[int] = []
         while (key := f"blocks.{len(widths)}.conv2.weight") in state:
             widths.append(state[key].shape[0])
         net = cls(widths, state["head.weight"].shape[0])

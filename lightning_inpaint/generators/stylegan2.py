@@ -163,14 +163,12 @@ class ModulatedConv(nn.Module):
     def convolve(self, x: Tensor, kernel: Tensor) -> Tensor:
         """The dense convolution alone, in ``compute_dtype``."""
         dtype = x.dtype
-        weight = self.weight
+        weight: Tensor = self.weight
         if self.compute_dtype is not None:
             x, weight = x.to(self.compute_dtype), weight.to(self.compute_dtype)
         if self.up:
-            y = upsample_conv2d(x, weight, kernel, fused=self.fused)
-        else:
-            y = F.conv2d(x, weight, padding=1)
-        return y.to(dtype)
+            return upsample_conv2d(x, weight, kernel, fused=self.fused).to(dtype)
+        return F.conv2d(x, weight, padding=1).to(dtype)
 
     def forward(
         self,

@@ -107,9 +107,7 @@ def test_inflated_guidance_widens_the_likelihood():
 def test_logmeanexp_is_the_gradient_of_the_log_of_the_mean_likelihood():
     toy = Quadratic()
     before = toy.u.detach().clone()
-    sampler = Diffusion(
-        toy.group(), 4, "logmeanexp", num_samples=6, noise_std=1.5, temperature=0.0
-    )
+    sampler = Diffusion(toy.group(), 4, "logmeanexp", num_samples=6, noise_std=1.5, temperature=0.0)
     sampler.step(toy.closure)
     beta, abar = sampler.schedule.betas[0], sampler.schedule.alphas_bar[0]
     leaf = before.clone().requires_grad_(True)
