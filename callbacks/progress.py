@@ -35,12 +35,12 @@ class PictureProgressBar(TQDMProgressBar):
 
     def init_predict_tqdm(self) -> Tqdm:
         """The bar of pictures."""
-        return self._bar("pictures", position=0, leave=self._leave)
+        return self._bar("pictures", " pictures", position=0, leave=self._leave)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_predict_start(trainer, pl_module)
         self.predict_progress_bar.total = _pictures(trainer)
-        self._steps_bar = self._bar("steps", position=1, leave=False)
+        self._steps_bar = self._bar("steps", " steps", position=1, leave=False)
         self._energy = _Background()
 
     def on_predict_batch_start(self, *_: Any, **__: Any) -> None:
@@ -79,7 +79,7 @@ class PictureProgressBar(TQDMProgressBar):
             self._steps_bar.close()
         super().on_predict_end(trainer, pl_module)
 
-    def _bar(self, description: str, position: int, leave: bool) -> Tqdm:
+    def _bar(self, description: str, unit: str, position: int, leave: bool) -> Tqdm:
         return Tqdm(
             desc=description,
             position=2 * self.process_position + position,
@@ -88,7 +88,8 @@ class PictureProgressBar(TQDMProgressBar):
             dynamic_ncols=True,
             file=sys.stdout,
             smoothing=0,
-            bar_format=self.BAR_FORMAT,
+            unit=unit,
+            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
         )
 
 
