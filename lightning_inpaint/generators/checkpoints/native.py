@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from lightning_inpaint.errors import UserError
@@ -75,7 +75,8 @@ def save_generator(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, temporary, metadata=metadata)
+        # save_file would make it readable by its owner alone.
+        temporary.write_bytes(save(tensors, metadata))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -35,6 +35,8 @@ def test_saved_and_loaded_bit_for_bit(tmp_path, tiny_generator):
     assert not loaded.training
     assert not any(p.requires_grad for p in loaded.parameters())
     assert [p.name for p in path.parent.iterdir()] == ["net.safetensors"]
+    (tmp_path / "ordinary").touch()
+    assert path.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
 @pytest.mark.parametrize("dtype", ["float16", torch.float16])
