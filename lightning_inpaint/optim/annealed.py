@@ -18,10 +18,11 @@ __all__ = ["AnnealedHMC"]
 class AnnealedHMC(HMC):
     """Annealed descent to the posterior's typical set, then HMC (exact after its burn-in).
 
-    The first ``warm_up`` steps are those of :class:`.mode.MAP`. With ``anchor="start"`` they end near a
-    draw, at the prior's norm and with its variety in the hole; with ``origin`` at the mode, from which
-    HMC has to find the way back. Then come ``steps - warm_up`` trajectories of :class:`.hmc.HMC`, the
-    mass measured once where the descent has ended.
+    The first ``warm_up`` steps are those of :class:`.mode.MAP`. With ``anchor="origin"`` they end at the
+    mode; the rotations of HMC then take latents that no known pixel sees back to the prior in a few
+    trajectories. With ``start`` they end near a draw with the prior's variety, at a norm somewhat too
+    large. Then come ``steps - warm_up`` trajectories of :class:`.hmc.HMC`, the mass measured once where
+    the descent has ended.
 
     Evaluations: ``warm_up + probes + 1 + (steps - warm_up) * leapfrog``.
 
@@ -37,7 +38,7 @@ class AnnealedHMC(HMC):
         jitter: h varies by up to this share from trajectory to trajectory.
         preconditioner: ``fisher`` or ``none``.
         probes: random probes of the Fisher estimate, a backward pass each.
-        anchor: what the descent is held to: ``start`` (a draw) or ``origin`` (the mode).
+        anchor: what the descent is held to: ``origin`` (the mode) or ``start`` (near a draw).
         start_std: first sigma_i of the annealing.
         lr: Adam's rate.
         betas: Adam's decay rates.
@@ -51,9 +52,9 @@ class AnnealedHMC(HMC):
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
-        steps: int = 180,
+        steps: int = 178,
         warm_up: int = 160,
-        leapfrog: int = 7,
+        leapfrog: int = 8,
         noise_std: float = 0.02,
         step_size: float = 0.2,
         burn_in: float = 0.5,
@@ -61,7 +62,7 @@ class AnnealedHMC(HMC):
         jitter: float = 0.2,
         preconditioner: Preconditioner = "fisher",
         probes: int = 8,
-        anchor: Anchor = "start",
+        anchor: Anchor = "origin",
         start_std: float = 1.0,
         lr: float = 0.1,
         betas: tuple[float, float] = (0.9, 0.99),

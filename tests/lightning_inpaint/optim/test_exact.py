@@ -33,7 +33,7 @@ def linear_problem(chains: int) -> tuple[Problem, Tensor, Tensor, float]:
     ("sampler", "options"),
     [
         (HMC, {"steps": 40}),
-        (MALA, {"steps": 250}),
+        (MALA, {"steps": 150}),
         (AnnealedHMC, {"steps": 50, "warm_up": 20}),
         (Particles, {"steps": 30, "leapfrog": 6}),
     ],
@@ -90,7 +90,7 @@ def histogram(draws: Tensor, cells: int, reach: float) -> Tensor:
 @pytest.mark.parametrize(
     ("sampler", "options"),
     [
-        (Diffusion, {"estimator": "logmeanexp", "num_samples": 8, "steps": 150}),
+        (Diffusion, {"estimator": "logmeanexp", "num_samples": 8, "steps": 100}),
         (HMC, {"steps": 60}),
         (MALA, {"steps": 300}),
         (Particles, {"steps": 25, "particles": 500}),
