@@ -58,7 +58,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def complain(sentence: str) -> int:
     """Print a user's mistake and return the exit status that goes with it."""
-    print(f"cli.py: error: {sentence}", file=sys.stderr)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # each process may find the same mistake
+        print(f"cli.py: error: {sentence}", file=sys.stderr)
     return 2
 
 
@@ -242,6 +243,8 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
+    warnings.filterwarnings("ignore", ".*Total length of .DataLoader. across ranks.*")
+    warnings.filterwarnings("ignore", ".*predict returned None.*")
     warnings.formatwarning = lambda message, *rest, **options: f"warning: {message}\n"
 
 

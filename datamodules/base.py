@@ -37,6 +37,9 @@ class MaskedPictures(LightningDataModule):
         notes: (id, kind, sentence) of what deserved a warning so far, on this process.
     """
 
+    # when a resumed run has less left than there are devices, some have nothing to do
+    allow_zero_length_dataloader_with_multiple_devices = True
+
     def __init__(
         self, batch_size: int = 8, limit: int | None = None, seed: int = 0, num_workers: int = 0
     ) -> None:
@@ -142,10 +145,10 @@ class MaskedPictures(LightningDataModule):
         world, rank = 1, 0
         if self.trainer is not None:
             world, rank = self.trainer.world_size, self.trainer.global_rank
-        if 0 < len(self) < world:
+        if 0 < self.whole < world:
             raise UserError(
-                f"{len(self)} pictures cannot be shared by {world} devices: "
-                f"pass --trainer.devices {len(self)} or fewer."
+                f"{self.whole} pictures cannot be shared by {world} devices: "
+                f"pass --trainer.devices {self.whole} or fewer."
             )
         block = self.block_size(world)
         return DataLoader(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from torch.utils.data import DistributedSampler
@@ -12,7 +11,7 @@ __all__ = ["BlockSampler", "block_size"]
 
 def block_size(pictures: int, batch_size: int, devices: int) -> int:
     """Pictures per batch: ``batch_size``, or less where a device would go without."""
-    return max(1, min(batch_size, math.ceil(pictures / devices)))
+    return max(1, min(batch_size, pictures // devices))
 
 
 class BlockSampler(DistributedSampler):

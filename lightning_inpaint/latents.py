@@ -90,6 +90,7 @@ class LatentSpace(nn.Module):
     Attributes:
         dim: D, the length of the flat vector.
         parts: its stretches in order; each is a named, shaped piece.
+        scale_free: numbers of the parts whose rows count by their direction alone.
 
     Raises:
         ValueError: unknown name, a space that this generator does not have, or negative slack.
@@ -128,6 +129,8 @@ class LatentSpace(nn.Module):
             self.register_buffer("style_mean", mean, persistent=False)
             self.register_buffer("style_factor", factor, persistent=False)
         self.dim = sum(p.size for p in self.parts)
+        # the mapping network scales z to unit mean square: rows of part 0 count by direction
+        self.scale_free = [0] if native and parsed.base.startswith("z") else []
 
     def _base_shape(self) -> tuple[int, ...]:
         generator = self.generator

@@ -17,7 +17,7 @@ from .generators import load_generator
 from .latents import LatentSpace
 from .likelihood import known_psnr
 from .noise import ChainStreams, Purpose
-from .optim import ChainOptimizer, Seed
+from .optim import AnnealedHMC, ChainOptimizer
 from .posterior import Evidence, NoiseInputs, Posterior
 from .state import SamplerState
 from .walk import Report, Walk, walk
@@ -25,7 +25,7 @@ from .walk import Report, Walk, walk
 __all__ = ["LatentInpainter"]
 
 SamplerCallable = Callable[[Iterable], ChainOptimizer]
-DEFAULT_SAMPLER: SamplerCallable = Seed
+DEFAULT_SAMPLER = AnnealedHMC
 SECOND_CHANCE = 1 << 20  # chain numbers of restarted chains begin here
 
 
@@ -45,7 +45,7 @@ class LatentInpainter(pl.LightningModule):
         latents: What is sampled: z, z+, w or w+, then +noise (noise maps) and +slack if wanted.
         slack: Standard deviation of the slack, as a share of the features' own (latents +slack).
         sampler: The optimizer that walks (Seed, Diffusion, ...) with its options: from Python, a
-            callable that receives the latents. None is the default preset's.
+            callable that receives the latents. None is AnnealedHMC.
         chains: Completions per picture.
         seed: Seed of all random streams; a picture's result depends on it, its id and its chain.
         noise_inputs: Noise maps that are not among the latents: random (redrawn at each call), const
@@ -60,7 +60,7 @@ class LatentInpainter(pl.LightningModule):
         self,
         generator: str = "cifar10",
         weights: Literal["G_ema", "G"] = "G_ema",
-        latents: str = "z",
+        latents: str = "z++noise",
         slack: float | list[float] = 0.05,
         sampler: SamplerCallable | None = None,
         chains: int = 1,
@@ -87,10 +87,10 @@ class LatentInpainter(pl.LightningModule):
             self.space = LatentSpace(network.eval().requires_grad_(False), latents, slack)
         except ValueError as error:
             raise UserError(f"--model.latents: {error}") from error
-        self.sampler = DEFAULT_SAMPLER if sampler is None else sampler
+        self.sampler: SamplerCallable = DEFAULT_SAMPLER if sampler is None else sampler
         described = _described(self.sampler)
         self.sampler_name = type(described).__name__
-        hidden = ("streams", "probe", "blocks")
+        hidden = ("streams", "probe", "blocks", "scale_free")
         options = {k: v for k, v in described.defaults.items() if k not in hidden}
         self.sampler_options = {"steps": described.steps, **options}
         self.chains, self.seed, self.noise_inputs = chains, seed, noise_inputs
@@ -215,6 +215,7 @@ class LatentInpainter(pl.LightningModule):
             "streams": posterior.streams,
             "probe": posterior.squared_probe,
             "blocks": [part.shape for part in self.space.parts],
+            "scale_free": self.space.scale_free,
         }
         try:
             optimizer = self.sampler([group])

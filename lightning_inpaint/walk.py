@@ -81,4 +81,8 @@ def walk(
         pictures = posterior.decode(u)
         evidence = posterior.evidence
         energy = masked_squared_error(pictures, evidence.target, evidence.known)
-    return Walk(u.detach(), pictures, energy, trace, optimizer.diagnostics())
+    diagnostics = optimizer.diagnostics()
+    diagnostics.setdefault(
+        "gradient_evaluations", torch.full_like(energy, float(optimizer.evaluations))
+    )
+    return Walk(u.detach(), pictures, energy, trace, diagnostics)

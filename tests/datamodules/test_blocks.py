@@ -24,4 +24,7 @@ def test_no_device_goes_without():
     assert block_size(8, 8, 2) == 4
     assert block_size(8, 8, 1) == 8
     assert block_size(1000, 8, 2) == 8
-    assert block_size(3, 8, 2) == 2
+    for pictures in range(1, 40):
+        for devices in range(1, pictures + 1):
+            block = block_size(pictures, 8, devices)
+            assert -(-pictures // block) >= devices
