@@ -37,13 +37,12 @@ class MaskedPictures(LightningDataModule):
         notes: (id, kind, sentence) of what deserved a warning so far, on this process.
     """
 
-    # when a resumed run has less left than there are devices, some have nothing to do
-    allow_zero_length_dataloader_with_multiple_devices = True
-
     def __init__(
         self, batch_size: int = 8, limit: int | None = None, seed: int = 0, num_workers: int = 0
     ) -> None:
         super().__init__()
+        # when a resumed run has less left than there are devices, some have nothing to do
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         if batch_size < 1:
             raise UserError(f"--data.batch_size is {batch_size}, and must be at least 1.")
         if limit is not None and limit < 1:
