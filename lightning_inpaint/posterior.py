@@ -77,7 +77,7 @@ class Posterior:
     ) -> None:
         self.space, self.evidence, self.streams = space, evidence, streams
         self.noise_inputs = noise_inputs
-        self.compute = compute or space
+        self.compute = space if compute is None else compute
         self.calls = 0
 
     @property
