@@ -127,7 +127,10 @@ def test_energy_and_completions_go_to_every_logger(checkpoint, tmp_path):
         (["--data", "FolderMasks", "--data.images", "nowhere"], "nowhere"),
         (["--data.masks", "right_hafl", "--data.label", "0"], "right_hafl"),
         (["--data.label", "7"], "7"),
-        (["--model.sampler.steps", "0"], "steps must be at least 1, got 0"),
+        (
+            ["--model.sampler", "seed", "--model.sampler.steps", "0"],
+            "steps must be at least 1, got 0",
+        ),
         (["--model.sampler", "seed", "--model.sampler.temperature", "-1"], "-1.0"),
         (["--model.chains", "0"], "--model.chains is 0"),
         (["--model.latents", "q"], "'q'"),

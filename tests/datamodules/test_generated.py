@@ -127,6 +127,6 @@ def test_wrong_numbers_get_one_sentence(option):
 def test_fewer_pictures_than_devices(network):
     data = GeneratedMasks(num=3)
     data.setup()
-    data.trainer = SimpleNamespace(world_size=4)
+    data.trainer = SimpleNamespace(world_size=4, global_rank=0)
     with pytest.raises(UserError, match="3 pictures cannot be shared by 4 devices"):
         data.predict_dataloader()

@@ -161,7 +161,7 @@ def test_batches_need_no_ids_or_labels_without_classes(tiny_generator):
         def forward(self, z, labels=None):
             return torch.tanh(z[:, :3, None, None].expand(-1, -1, 8, 8) + z[:, 3:4, None, None])
 
-    module = inpainter(Bare())
+    module = inpainter(Bare(), latents="z")
     batch = {"image": torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "mask": torch.zeros(2, 1, 8, 8)}
     result = module.predict_step(batch)
     assert result.id == ["0", "1"]
