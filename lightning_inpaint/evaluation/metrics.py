@@ -119,7 +119,9 @@ def nearest_neighbours(queries: Tensor, pictures: Tensor) -> tuple[Tensor, Tenso
     where = torch.zeros(len(queries), dtype=torch.int64)
     start = 0
     for part in _chunks(pictures, 5000):
-        distance, index = torch.cdist(queries, part).min(dim=1)
+        distance, index = torch.cdist(
+            queries, part, compute_mode="donot_use_mm_for_euclid_dist"
+        ).min(dim=1)
         closer = distance < best
         best = torch.where(closer, distance, best)
         where = torch.where(closer, index + start, where)
