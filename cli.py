@@ -6,6 +6,7 @@ Heavy imports are inside the functions that need them, so that help and mistakes
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
 import signal
@@ -218,7 +219,7 @@ def _import_path(cls: type) -> str:
 
 def mentions(args: Sequence[str], key: str) -> bool:
     """Whether the words, or a configuration file among them, choose a class for ``key``."""
-    configs = [b for a, b in zip(args, [*args[1:], ""], strict=True) if a == "--config"]
+    configs = [b for a, b in itertools.pairwise(args) if a == "--config"]
     configs += [a.removeprefix("--config=") for a in args if a.startswith("--config=")]
     given = any(a == f"--{key}" or a.startswith((f"--{key}=", f"--{key}.class_path")) for a in args)
     return given or any(_file_mentions(path, key) for path in configs)

@@ -176,3 +176,10 @@ def test_convert_sample_and_list(checkpoint, tmp_path, capsys):
     assert Image.open(picture).width > 24
     assert cli.main(["generators"]) == 0
     assert "stylegan2-ada-ffhq" in capsys.readouterr().out
+
+
+def test_no_words_at_all_choose_nothing():
+    """The README's first command has none."""
+    assert not cli.mentions([], "data")
+    assert cli.short_names([]) == []
+    assert cli.main(["predict", "--print_config"]) == 0
