@@ -1,43 +1,81 @@
-"""Adversarial losses and the gradient penalty."""
+"""Adversarial losses, their shared backward pass and the gradient penalty."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = [
-    "hinge_discriminator_loss",
-    "hinge_generator_loss",
-    "logistic_discriminator_loss",
-    "logistic_generator_loss",
+    "Opposition",
+    "discriminator_loss",
+    "generator_loss",
+    "mismatch_loss",
     "r1_penalty",
 ]
 
 
-def logistic_generator_loss(fake: Tensor) -> Tensor:
+def generator_loss(fake: Tensor) -> Tensor:
     """Non-saturating loss of Goodfellow et al. 2014 (arXiv:1406.2661): mean softplus(-logit)."""
     return F.softplus(-fake).mean()
 
 
-def logistic_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """Cross-entropy of real pictures as 1 and generated ones as 0, from logits of any shape."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
-def hinge_generator_loss(fake: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
-    """Minus the mean logit, weighted sum over heads (arXiv:2111.01007, eq. 1 with hinge loss)."""
-    factors = [1.0] * len(fake) if weights is None else weights
-    terms = [w * logits.mean() for w, logits in zip(factors, fake, strict=True)]
-    return -torch.stack(terms).sum()
+def mismatch_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """Real pictures under every class that is not theirs, as negatives: mean softplus(logit).
+
+    The matching-aware discriminator of Reed et al. 2016 (arXiv:1605.05396, section 4.2) over all
+    wrong classes at once; the discriminator learns the classes from real pictures alone.
+
+    Args:
+        scores: (N, classes), at least two classes.
+        labels: (N,) true classes.
+    """
+    wrong = torch.ones_like(scores).scatter_(1, labels[:, None], 0.0)
+    return (F.softplus(scores) * wrong).sum() / wrong.sum()
 
 
-def hinge_discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-    """Hinge loss (Lim and Ye 2017, arXiv:1705.02894), mean over places, summed over heads."""
-    terms = [F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True)]
-    return torch.stack(terms).sum()
+class Opposition:
+    """Turns the discriminator's gradient at generated pictures into the generator's.
+
+    The discriminator descends mean softplus(f_i), the generator mean softplus(-f_i). Their
+    gradients at picture i are sigmoid(f_i) f_i' / N and -sigmoid(-f_i) f_i' / N: the second is
+    -exp(-f_i) times the first. One backward pass therefore serves both players (simultaneous
+    gradient descent; gradient reversal, arXiv:1409.7495, with a factor for each row). Exact as long
+    as logit i depends on picture i alone.
+    """
+
+    def __init__(self) -> None:
+        self.factor: Tensor | None = None
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """``pictures`` (N, ...), whose gradient will be turned."""
+        turned: Tensor = _Turn.apply(pictures, self)
+        return turned
+
+    def set_logits(self, fake: Tensor) -> None:
+        """Logits (N,) of those pictures; before the backward pass."""
+        self.factor = -(-fake.detach().float()).exp()
+
+
+class _Turn(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pictures: Tensor, opposition: Opposition) -> Tensor:
+        ctx.opposition = opposition
+        return pictures.view_as(pictures)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        factor = ctx.opposition.factor.to(gradient.dtype)
+        return gradient * factor.view(-1, *[1] * (gradient.ndim - 1)), None
 
 
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, gamma: float) -> Tensor:
