@@ -1,0 +1,103 @@
+"""What presets put into the hole: Frechet distance, intended class, diversity, and the pictures.
+
+    PYTHONPATH=. python benchmarks/hole.py --images pictures.zip --limit 32 --chains 8 --figure hole.png
+
+For real pictures with one kind of mask, one row per preset: Frechet distance of the composites to other
+real pictures and the share of composites that the bundled classifier puts into the picture's class
+(labels come from sub-folders), and the mean over pictures of the root-mean-square difference of two
+completions in the hole, on the scale [0, 1]. The first row is the original pictures. The figure shows,
+for each of eight pictures, original, masked, and two completions of each preset.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from presets import hardware, picture_sets, preset
+from torch import Tensor
+from torchvision.utils import make_grid, save_image
+
+from datamodules import FolderMasks
+from lightning_inpaint import Completions
+from lightning_inpaint.evaluation import Classifier, FeatureVectors, frechet_distance
+from lightning_inpaint.evaluation.report import BUNDLED_CLASSIFIER
+
+
+def diversity(result: Completions) -> Tensor:
+    """Root-mean-square difference of pairs of completions in the hole (mask 1 = fill), (N,)."""
+    pictures = result.composite.float() / 255
+    k = pictures.shape[1]
+    if k < 2:
+        return torch.full((len(pictures),), float("nan"))
+    # The mean squared difference of two distinct rows is twice the unbiased variance.
+    spread = 2 * pictures.var(dim=1) * result.mask
+    values = result.mask.sum(dim=(1, 2, 3)) * pictures.shape[2]
+    return (spread.sum(dim=(1, 2, 3)) / values).sqrt()
+
+
+@torch.no_grad()
+def features(network: FeatureVectors, pictures: Tensor) -> Tensor:
+    """Feature vectors of uint8 pictures (N, 3, H, W)."""
+    return torch.cat([network(part) for part in pictures.split(500)])
+
+
+@torch.no_grad()
+def accuracy(classifier: Classifier, pictures: Tensor, labels: Tensor) -> float:
+    """Share of uint8 pictures that the classifier puts into ``labels``."""
+    scores = [classifier(part.float() / 127.5 - 1) for part in pictures.split(500)]
+    return float((torch.cat(scores).argmax(dim=1) == labels).float().mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--generator", default="cifar10")
+    parser.add_argument("--images", required=True, help="folder or zip of real pictures")
+    parser.add_argument("--presets", default="seed,default,map")
+    parser.add_argument("--mask", default="right_half")
+    parser.add_argument("--limit", type=int, default=64)
+    parser.add_argument("--chains", type=int, default=8)
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--references", type=int, default=2000)
+    parser.add_argument("--figure", help="PNG of the first eight pictures")
+    given = parser.parse_args()
+    sets = picture_sets(given.generator, given.images, given.mask, given.limit, given.batch_size)
+    classifier = Classifier.from_file(BUNDLED_CLASSIFIER)
+    network = FeatureVectors(classifier)
+    others = FolderMasks(given.images, masks=given.mask, shard="2/3", limit=given.references)
+    others.setup("predict")
+    real = features(network, torch.cat([b["image"] for b in others.predict_dataloader()]))
+
+    print(f"{given.limit} pictures x {given.chains} completions, {given.mask}; {hardware()}")
+    print("features: the bundled CIFAR-10 classifier")
+    print(f"{'preset':10} known dB  Frechet  class %  diversity")
+    batches = list(sets["real"].predict_dataloader())
+    whole = torch.cat([b["image"] for b in batches])
+    labels = torch.cat([b["label"] for b in batches])
+    row = f"{frechet_distance(real, features(network, whole)):8.2f} "
+    print(f"{'originals':10} {'':8} {row}{100 * accuracy(classifier, whole, labels):8.1f}")
+    columns = [whole[:8], torch.where(batches[0]["mask"].bool(), 128, batches[0]["image"])[:8]]
+    for name in given.presets.split(","):
+        module = preset(name, given.generator, chains=given.chains)
+        results = [r for batch in batches if (r := module.predict_step(batch)) is not None]
+        drawn = torch.cat([r.composite.flatten(0, 1) for r in results])
+        repeated = labels.repeat_interleave(given.chains)
+        # A Frechet distance depends on the number of pictures: as many as there are originals.
+        one = torch.cat([r.composite[:, 0] for r in results])
+        print(
+            f"{name:10} {torch.cat([r.psnr for r in results]).median():8.1f} "
+            f"{frechet_distance(real, features(network, one)):8.2f} "
+            f"{100 * accuracy(classifier, drawn, repeated):8.1f} "
+            f"{torch.cat([diversity(r) for r in results]).mean():10.3f}",
+            flush=True,
+        )
+        columns += [results[0].composite[:8, k] for k in (0, given.chains - 1)]
+    if given.figure:
+        shown = torch.stack(columns, dim=1).flatten(0, 1).float() / 255
+        save_image(make_grid(shown, len(columns), 2), Path(given.figure))
+        print(f"wrote {given.figure}")
+
+
+if __name__ == "__main__":
+    main()

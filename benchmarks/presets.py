@@ -1,0 +1,59 @@
+"""Presets and picture sets shared by the scripts beside it."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+
+from datamodules import FolderMasks, GeneratedMasks, MaskedPictures
+from lightning_inpaint import LatentInpainter
+
+__all__ = ["hardware", "picture_sets", "preset"]
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def hardware() -> str:
+    """Processor and threads, to stand beside figures."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        models = [s for s in cpuinfo.read_text().splitlines() if s.startswith("model name")]
+        name = models[0].split(":")[1].strip() if models else name
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def preset(name: str, generator: str, **changes: Any) -> LatentInpainter:
+    """The module of ``configs/NAME.yaml`` (``default`` = no options), with ``changes`` to its options."""
+    parser = ArgumentParser()
+    parser.add_class_arguments(LatentInpainter, "model")
+    settings: dict[str, Any] = {}
+    if name != "default":
+        settings = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["model"]
+    settings = {**settings, **changes, "generator": generator}
+    made = parser.instantiate_classes(parser.parse_object({"model": settings}))
+    module: LatentInpainter = made.model
+    return module
+
+
+def picture_sets(
+    generator: str, images: str | None, mask: str, limit: int, batch_size: int
+) -> dict[str, MaskedPictures]:
+    """The generator's own samples and, if there are ``images``, as many real pictures of all classes."""
+    options = {"batch_size": batch_size, "limit": limit}
+    sets: dict[str, MaskedPictures] = {
+        "own": GeneratedMasks(generator, limit, None, masks=mask, **options)
+    }
+    if images:
+        whole = FolderMasks(images, masks=mask)
+        whole.setup("predict")
+        stride = max(len(whole.predict_dataloader().dataset) // limit, 1)  # type: ignore[arg-type]
+        sets["real"] = FolderMasks(images, masks=mask, shard=f"1/{stride}", **options)
+    for pictures in sets.values():
+        pictures.setup("predict")
+    return sets
