@@ -93,6 +93,11 @@ class AnnealedHMC(HMC):
             warm_up, noise_std, start_std, lr, betas, anneal, ramp_down, spans=self.spans
         )
 
+    def scale_step(self, factor: float) -> None:
+        """Another first h and another rate of the descent."""
+        super().scale_step(factor)
+        self.descent.lr *= factor
+
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """One step of the descent (energies before it) or one trajectory (energies after it)."""

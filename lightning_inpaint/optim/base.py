@@ -28,13 +28,16 @@ class ChainOptimizer(torch.optim.Optimizer):
 
     Args:
         params: the latents (N, D), or one group ``{"params": [u], "streams": ChainStreams}``; without
-            streams, rows are the chains of seed 0.
+            streams, rows are the chains of seed 0. ``chains``, how many neighbouring rows belong to
+            one picture, matters to interacting samplers alone.
         steps: how many steps a run has, at least 1.
         defaults: further options, kept in the parameter group.
 
     Attributes:
         exact: whether the chain has the posterior as its stationary distribution (a Metropolis test
             or particle weights, frozen adaptation); False = approximate.
+        interacting: whether neighbouring rows, the ``chains`` of one picture (a group option), depend
+            on each other; False = no two rows do.
         evaluations: energy gradients evaluated so far, per chain.
 
     Raises:
@@ -42,13 +45,14 @@ class ChainOptimizer(torch.optim.Optimizer):
     """
 
     exact = False
+    interacting = False
 
     def __init__(
         self, params: Iterable[Tensor] | Iterable[dict[str, Any]], steps: int, **defaults: Any
     ) -> None:
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
-        super().__init__(params, {"streams": None, **defaults})
+        super().__init__(params, {"streams": None, "chains": None, **defaults})
         group = self.param_groups[0]
         if len(self.param_groups) != 1 or len(group["params"]) != 1 or self.latents.ndim != 2:
             raise ValueError("a sampler takes one matrix of latents, one row per chain")
@@ -75,6 +79,17 @@ class ChainOptimizer(torch.optim.Optimizer):
         u = self.latents
         number = self.step_count if draw is None else draw
         return self.streams.normal(number, u.shape[1], purpose, u.dtype)
+
+    @property
+    def draws_from(self) -> int | None:
+        """First step whose state is a draw of the chain in equilibrium; None = no step's is."""
+        return None
+
+    def scale_step(self, factor: float) -> None:
+        """Make all steps ``factor`` times as large, before the first: for chains that went astray.
+
+        A sampler that has no steps to scale leaves this undone.
+        """
 
     def evaluate(self, closure: Closure, at: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Energy (N,) and its gradient (N, D) at ``at`` (default: at the chains)."""

@@ -116,6 +116,12 @@ class Diffusion(ChainOptimizer):
         self.clip_std, self.clip_over = clip_std, clip_over
         self.schedule = make_schedule(schedule, steps, beta_start, beta_end)
 
+    def scale_step(self, factor: float) -> None:
+        """Smaller betas: a shorter diffusion in steps that the energy's curvature bears."""
+        group = self.param_groups[0]
+        ends = (factor * group["beta_start"], factor * group["beta_end"])
+        self.schedule = make_schedule(group["schedule"], self.steps, *ends)
+
     def _sampled(self, closure: Closure, alpha_bar: float) -> tuple[Tensor, Tensor]:
         """Energy and its gradient averaged over draws of u_0 (``mean`` and ``logmeanexp``)."""
         u, count = self.latents, self.num_samples

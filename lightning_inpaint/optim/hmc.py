@@ -176,6 +176,16 @@ class HMC(ChainOptimizer):
         """Whether the next step still belongs to the burn-in."""
         return self.step_count < self.burn_in
 
+    @property
+    def draws_from(self) -> int | None:
+        """The first trajectory after the burn-in."""
+        return self.burn_in
+
+    def scale_step(self, factor: float) -> None:
+        """Another first h; the burn-in adapts it as before."""
+        start = factor * self.adaptation.step_size
+        self.adaptation = DualAveraging(start, self.adaptation.target)
+
     def forget(self) -> None:
         """To be called when latents were written from outside: their energy is found anew."""
         self.here = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -106,6 +107,15 @@ class Langevin(ChainOptimizer):
         self.preconditioner, self.probes = preconditioner, probes
         self.measure_every = max(1, steps // measures)
         self.fisher: Tensor | None = None  # at sigma = 1
+
+    @property
+    def draws_from(self) -> int | None:
+        """The first step after the annealing; none where noise is not that of a draw."""
+        return math.ceil(self.anneal * self.steps) if self.temperature == 1 else None
+
+    def scale_step(self, factor: float) -> None:
+        """Another h."""
+        self.step_size *= factor
 
     def _measure(self) -> Tensor:
         u = self.latents.detach()

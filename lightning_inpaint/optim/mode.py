@@ -187,6 +187,10 @@ class MAP(ChainOptimizer):
             spans=spans_of(group["blocks"], group["scale_free"]),
         )
 
+    def scale_step(self, factor: float) -> None:
+        """Another rate."""
+        self.descent.lr *= factor
+
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """One step of every chain; returns the energies (N,) before it."""

@@ -55,7 +55,8 @@ class Particles(HMC):
     Args:
         params: see :class:`.hmc.HMC`.
         steps: temperatures.
-        particles: particles per picture, neighbouring rows; 0 = all rows belong to one picture.
+        particles: particles per picture, neighbouring rows; 0 = the ``chains`` of a picture that the
+            group names, or all rows.
         noise_std: assumed standard deviation sigma of a known pixel, pictures in [-1, 1].
         start_std: sigma_1; the first weights compare it with the prior.
         leapfrog: gradient evaluations per step.
@@ -70,6 +71,8 @@ class Particles(HMC):
     Raises:
         ValueError: an option out of range, or rows that do not divide into particles.
     """
+
+    interacting = True
 
     def __init__(
         self,
@@ -104,9 +107,10 @@ class Particles(HMC):
             probes=probes,
         )
         u = self.latents
-        self.particles = particles or len(u)
-        if len(u) % self.particles:
-            raise ValueError(f"particles must divide the {len(u)} chains, got {particles}")
+        self.particles = particles or self.param_groups[0]["chains"] or len(u)
+        together = self.param_groups[0]["chains"] or len(u)
+        if together % self.particles or len(u) % self.particles:
+            raise ValueError(f"particles must divide the {together} chains, got {particles}")
         if start_std < noise_std:
             raise ValueError(f"start_std must be at least noise_std ({noise_std}), got {start_std}")
         if steps < 2:
@@ -120,6 +124,15 @@ class Particles(HMC):
         self.log_evidence = u.new_zeros(pictures, dtype=torch.float64)
         self.energies: Tensor | None = None
         self.fisher: Tensor | None = None  # at sigma = 1
+
+    @property
+    def draws_from(self) -> int | None:
+        """None: particles are draws at the end alone."""
+        return None
+
+    def scale_step(self, factor: float) -> None:
+        """Another first h."""
+        self.h = factor * self.h
 
     @property
     def step_size(self) -> Tensor:
