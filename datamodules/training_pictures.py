@@ -18,7 +18,7 @@ from datamodules.listing import FileRef, list_pictures
 from datamodules.pictures import read_picture
 from lightning_inpaint.errors import UserError
 
-__all__ = ["TrainingBatches", "TrainingPictures"]
+__all__ = ["Pictures", "TrainingBatches", "TrainingPictures", "read_cifar"]
 
 
 class Pictures(NamedTuple):
@@ -124,7 +124,8 @@ class TrainingPictures(pl.LightningDataModule):
         super().__init__()
         if resolution < 8 or resolution & (resolution - 1):
             raise UserError(
-                f"--data.resolution is {resolution}, and must be a power of two from 8 on."
+                f"The resolution is {resolution}, and must be a power of two from 8 on: pass "
+                "another --model.resolution."
             )
         if batch_size < 1:
             raise UserError(f"--data.batch_size is {batch_size}, and must be at least 1.")
@@ -187,7 +188,9 @@ class TrainingPictures(pl.LightningDataModule):
             rank,
             world,
         )
-        return DataLoader(batches, batch_size=None)
+        device = self.trainer.strategy.root_device.type if self.trainer else "cpu"
+        # From pinned memory the copy to a GPU does not wait for the work queued there.
+        return DataLoader(batches, batch_size=None, pin_memory=device == "cuda")
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Count the batches that reached the model, for resuming."""
@@ -237,31 +240,47 @@ class TrainingPictures(pl.LightningDataModule):
             return picture
         if not self.resize:
             raise UserError(
-                f"{file}: the picture is {width}x{height} pixels and --data.resolution is {side}: "
+                f"{file}: the picture is {width}x{height} pixels and the resolution is {side}x{side}: "
                 "pass --data.resize true to crop pictures to a square and scale them."
             )
         fitted = ImageOps.fit(Image.fromarray(picture), (side, side), Image.Resampling.LANCZOS)
         return np.asarray(fitted)
 
     def _read_cifar(self) -> Pictures:
-        from torchvision.datasets import CIFAR10  # a second to load, and not always needed
-
         if self.resolution != 32:
             raise UserError(
-                f"--data.resolution is {self.resolution}, and CIFAR-10 has 32x32 pictures."
+                f"The resolution is {self.resolution}, and CIFAR-10 has 32x32 pictures: pass --data.path "
+                "with a folder or zip of your own."
             )
-        try:
-            data = CIFAR10(self.root, train=True, download=self.download)
-        except RuntimeError:
-            raise UserError(
-                f"{self.root}: CIFAR-10 is not there, or damaged: pass --data.download true to "
-                "download it (163 MB), or --data.path with a folder or zip of pictures."
-            ) from None
-        except OSError as error:
-            raise UserError(f"CIFAR-10 could not be downloaded to {self.root}: {error}.") from None
-        kept = _first_of_each([str(k) for k in data.targets], self.limit)
-        image = torch.from_numpy(data.data[kept]).permute(0, 3, 1, 2).contiguous()
-        return Pictures(image, torch.tensor(data.targets)[kept], CIFAR10_CLASSES)
+        whole = read_cifar(self.root, self.download)
+        kept = _first_of_each([str(k) for k in whole.label.tolist()], self.limit)
+        return Pictures(whole.image[kept], whole.label[kept], whole.class_names)
+
+
+def read_cifar(root: str, download: bool = False, train: bool = True) -> Pictures:
+    """CIFAR-10's 50,000 training or 10,000 test pictures.
+
+    Args:
+        root: folder that holds `cifar-10-batches-py`.
+        download: fetch it (163 MB) if it is not there.
+        train: the training pictures, not the test pictures.
+
+    Raises:
+        UserError: it is not there, or cannot be downloaded.
+    """
+    from torchvision.datasets import CIFAR10  # a second to load, and not always needed
+
+    try:
+        data = CIFAR10(root, train=train, download=download)
+    except RuntimeError:
+        raise UserError(
+            f"{root}: CIFAR-10 is not there, or damaged: pass --data.download true to "
+            "download it (163 MB), or --data.path with a folder or zip of pictures."
+        ) from None
+    except OSError as error:
+        raise UserError(f"CIFAR-10 could not be downloaded to {root}: {error}.") from None
+    image = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+    return Pictures(image, torch.tensor(data.targets), CIFAR10_CLASSES)
 
 
 def _refuse_empty_classes(path: Path, names: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from .augment import diff_augment
 from .average import AverageGenerator
+from .checkpoints import WholeCheckpoints
 from .discriminator import Discriminator
 from .export import ExportGenerator, with_average_style
 from .guard import DivergenceGuard
@@ -17,6 +18,7 @@ __all__ = [
     "GeneratorTraining",
     "SampleGrid",
     "Throughput",
+    "WholeCheckpoints",
     "diff_augment",
     "draw_grid",
     "with_average_style",

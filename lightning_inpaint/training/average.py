@@ -14,8 +14,8 @@ __all__ = ["AverageGenerator"]
 class AverageGenerator(pl.Callback):
     """Updates :attr:`GeneratorTraining.average` (torch's ``AveragedModel``) after each step.
 
-    Lightning's own ``WeightAveraging`` averages and copies the whole module; here the adversary,
-    which includes a frozen network, would be copied for nothing, so only the generator is averaged.
+    Lightning's own ``WeightAveraging`` averages and copies the whole module; here the discriminator
+    would be copied for nothing, so only the generator is averaged.
 
     Args:
         every_n_steps: Steps from one update to the next.
@@ -34,6 +34,6 @@ class AverageGenerator(pl.Callback):
     ) -> None:
         """Move the averages towards the weights of this step."""
         assert isinstance(pl_module, GeneratorTraining)
-        if int(pl_module.steps) % self.every_n_steps == 0:
+        if pl_module.steps % self.every_n_steps == 0:
             pictures = len(batch["image"]) * trainer.world_size * self.every_n_steps
             pl_module.update_average(pictures)

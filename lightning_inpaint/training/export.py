@@ -62,7 +62,7 @@ class ExportGenerator(pl.Callback):
     ) -> None:
         """Write at intervals."""
         assert isinstance(pl_module, GeneratorTraining)
-        if self.every_n_steps and int(pl_module.steps) % self.every_n_steps == 0:
+        if self.every_n_steps and pl_module.steps % self.every_n_steps == 0:
             self.write(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

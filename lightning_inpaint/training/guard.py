@@ -46,7 +46,7 @@ class DivergenceGuard(pl.Callback):
             UserError: they are not finite, or all samples are alike.
         """
         assert isinstance(pl_module, GeneratorTraining)
-        step = int(pl_module.steps)
+        step = pl_module.steps
         if step % self.every_n_steps:
             return
         wrong = self._losses(trainer) or self._spread(pl_module)
@@ -72,7 +72,8 @@ class DivergenceGuard(pl.Callback):
         )
         classes = module.generator.num_classes
         labels = torch.zeros(len(z), dtype=torch.int64, device=module.device) if classes else None
-        pictures = module.generator(z, labels).float()
+        # .forward is never compiled: this batch size would be compiled for itself alone.
+        pictures = module.generator.forward(z, labels).float()
         if not torch.isfinite(pictures).all():
             return "generated pictures are not finite"
         spread = float(pictures.clamp(-1, 1).std(dim=0).mean())

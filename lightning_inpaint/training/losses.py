@@ -49,7 +49,8 @@ class Opposition:
     gradients at picture i are sigmoid(f_i) f_i' / N and -sigmoid(-f_i) f_i' / N: the second is
     -exp(-f_i) times the first. One backward pass therefore serves both players (simultaneous
     gradient descent; gradient reversal, arXiv:1409.7495, with a factor for each row). Exact as long
-    as logit i depends on picture i alone.
+    as logit i depends on picture i alone, and down to logits of -80, where float32 ends: below, the
+    generator's gradient fades instead of overflowing.
     """
 
     def __init__(self) -> None:
@@ -62,7 +63,7 @@ class Opposition:
 
     def set_logits(self, fake: Tensor) -> None:
         """Logits (N,) of those pictures; before the backward pass."""
-        self.factor = -(-fake.detach().float()).exp()
+        self.factor = -fake.detach().neg().clamp(max=80).exp()
 
 
 class _Turn(torch.autograd.Function):

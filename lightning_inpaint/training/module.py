@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -11,19 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 
-from .augment import diff_augment
+from .augment import diff_augment, operations
+from .checkpoints import check_settings
 from .discriminator import Discriminator
-from .draws import StepDraws, mixed_styles
+from .draws import RowStream, StepDraws, mixed_styles
 from .losses import Opposition, discriminator_loss, generator_loss, mismatch_loss, r1_penalty
 
 __all__ = ["GeneratorTraining"]
 
 
-def _towards(weight: float, averages: Any, currents: Any, _: Any) -> None:
-    """Move averages towards current values (a module-level function, so that it can be pickled)."""
-    torch._foreach_lerp_(list(averages), list(currents), weight)
+COUNTERS = ("steps", "seen")
 
 
 class GeneratorTraining(pl.LightningModule):
@@ -65,10 +64,12 @@ class GeneratorTraining(pl.LightningModule):
         convolution_dtype: bfloat16 runs the arithmetic of the convolutions in half precision.
         compile: Compile generator and discriminator with torch.compile.
         seed: Of all latents.
-    """
 
-    steps: Tensor
-    seen: Tensor
+    Attributes:
+        steps: updates made.
+        seen: real pictures shown, on all devices together. Both are plain numbers, as reading a
+            tensor would wait for the device in every step; the state dict holds them as tensors.
+    """
 
     def __init__(
         self,
@@ -100,6 +101,7 @@ class GeneratorTraining(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        _check(resolution, augment)
         self.automatic_optimization = False
         self.save_hyperparameters()
         self.generator = StyleGAN2Generator(
@@ -118,8 +120,9 @@ class GeneratorTraining(pl.LightningModule):
         self.discriminator = Discriminator(
             resolution, num_classes, channel_base=discriminator_base, channel_max=discriminator_max
         )
-        self.register_buffer("steps", torch.zeros([], dtype=torch.int64))
-        self.register_buffer("seen", torch.zeros([], dtype=torch.int64))
+        self.steps = self.seen = 0
+        self.register_state_dict_post_hook(_put_counters)
+        self.register_load_state_dict_pre_hook(_take_counters)
         self.half_precision = convolution_dtype == "bfloat16"
         if self.half_precision:
             self.generator.set_compute(torch.bfloat16)
@@ -131,6 +134,10 @@ class GeneratorTraining(pl.LightningModule):
         judge = {"params": self.discriminator.parameters(), "lr": self.hparams.discriminator_rate}
         return torch.optim.Adam([generator, judge], betas=(0.0, 0.99), fused=True)
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse, in one sentence, a checkpoint of other networks."""
+        check_settings(checkpoint, self)
+
     def on_fit_start(self) -> None:
         """Compile in place, which leaves the names in the state dict alone."""
         if self.hparams.compile:
@@ -140,9 +147,8 @@ class GeneratorTraining(pl.LightningModule):
     @property
     def draws(self) -> StepDraws:
         """The random streams of this step, on this device."""
-        trainer = self.trainer
-        seed, step = int(self.hparams.seed), int(self.steps)
-        return StepDraws(seed, step, self.device, trainer.global_rank, trainer.world_size)
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        return StepDraws(self.hparams.seed, self.steps, self.device, rank, world, self.dtype)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One update of generator and discriminator.
@@ -153,8 +159,7 @@ class GeneratorTraining(pl.LightningModule):
         draws = self.draws
         real = batch["image"].to(self.dtype).div(127.5).sub(1)
         real = real.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half_precision):
-            loss = self._loss(draws, real, batch["label"])
+        loss = self._loss(draws, real, batch["label"])
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         self.manual_backward(loss)
@@ -167,11 +172,13 @@ class GeneratorTraining(pl.LightningModule):
         """The discriminator's loss, whose backward pass gives both players their gradients."""
         z, labels, noise = self._latents(draws, len(real))
         opposition = Opposition()
+        # The generator has a precision of its own: styles and pictures stay float32.
         fake = opposition(self.generator(z, labels, noise))
         seen_real = self._augmented(real, draws.stream(2))
         seen = torch.cat([seen_real, self._augmented(fake, draws.stream(1))])
-        scores = self.discriminator(seen.contiguous(memory_format=torch.channels_last))
-        every_real, every_fake = scores.float().split(len(real))
+        with self._autocast():
+            scores = self.discriminator(seen.contiguous(memory_format=torch.channels_last))
+        every_real, every_fake = scores.to(real.dtype).split(len(real))
         on_real, on_fake = _of(every_real, real_labels), _of(every_fake, labels)
         opposition.set_logits(on_fake)
         loss = discriminator_loss(on_real, on_fake)
@@ -180,32 +187,38 @@ class GeneratorTraining(pl.LightningModule):
             mismatch = mismatch_loss(every_real, real_labels)
             self.log("loss/mismatch", mismatch.detach())
             loss = loss + self.hparams.mismatch * mismatch
-        if self.hparams.r1_gamma and int(self.steps) % self.hparams.r1_interval == 0:
-            # Compiled graphs have no second derivative, and .forward is never compiled.
-            penalty = r1_penalty(
-                lambda x: _of(self.discriminator.forward(x), real_labels),
-                seen_real,
-                self.hparams.r1_gamma,
-            )
-            self.log("loss/r1", penalty.detach())
-            loss = loss + self.hparams.r1_interval * penalty
+        if self.hparams.r1_gamma and self.steps % self.hparams.r1_interval == 0:
+            loss = loss + self.hparams.r1_interval * self._penalty(seen_real, real_labels)
         return loss
+
+    def _penalty(self, real: Tensor, labels: Tensor) -> Tensor:
+        def judge(x: Tensor) -> Tensor:
+            # Compiled graphs have no second derivative, and .forward is never compiled.
+            with self._autocast():
+                return _of(self.discriminator.forward(x), labels)
+
+        penalty = r1_penalty(judge, real, self.hparams.r1_gamma)
+        self.log("loss/r1", penalty.detach())
+        return penalty
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half_precision)
 
     def _latents(
         self, draws: StepDraws, count: int
     ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         """Latents, classes and noise maps."""
         stream, network = draws.stream(0), self.generator
-        z = draws.normal(stream, count, network.z_dim)
+        z = stream.normal(count, network.z_dim)
         labels = None
         if network.num_classes:
-            labels = draws.integers(stream, count, network.num_classes)
-        noise = draws.noise(stream, count, network.noise_shapes)
+            labels = stream.integers(count, 0, network.num_classes)
+        noise = stream.noise(count, network.noise_shapes)
         if self.hparams.style_mixing:
-            z = mixed_styles(z, network.num_ws, self.hparams.style_mixing, draws, stream)
+            z = mixed_styles(z, network.num_ws, self.hparams.style_mixing, stream)
         return z, labels, noise
 
-    def _augmented(self, pictures: Tensor, stream: torch.Generator) -> Tensor:
+    def _augmented(self, pictures: Tensor, stream: RowStream) -> Tensor:
         return diff_augment(pictures, self.hparams.augment, self.hparams.augment_p, stream)
 
     def _log_players(self, loss: Tensor, on_real: Tensor, on_fake: Tensor) -> None:
@@ -226,17 +239,19 @@ class GeneratorTraining(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Stop when enough pictures were shown."""
         total = self.hparams.total_pictures
-        if total is not None and int(self.seen) >= total:
+        if total is not None and self.seen >= total:
             self.trainer.should_stop = True
 
+    @torch.no_grad()
     def update_average(self, pictures: int) -> None:
         """Move the moving average on by ``pictures``, with a half-life counted in pictures."""
-        half_life = min(
-            self.hparams.average_pictures, self.hparams.average_rampup * max(int(self.seen), 1)
-        )
-        weight = 1 - 0.5 ** (pictures / max(half_life, 1e-8))
-        self.average.multi_avg_fn = partial(_towards, weight)
-        self.average.update_parameters(self.generator)
+        rampup = self.hparams.average_rampup * max(self.seen, 1)
+        half_life = max(min(self.hparams.average_pictures, rampup), 1e-8)
+        weight = 1 - 0.5 ** (pictures / half_life)
+        # AveragedModel.update_parameters would read its counter from the device twice a step.
+        averages, current = self.average.module.parameters(), self.generator.parameters()
+        torch._foreach_lerp_(list(averages), list(current), weight)
+        self.average.n_averaged += 1
 
     @property
     def averaged(self) -> nn.Module:
@@ -249,3 +264,25 @@ def _of(scores: Tensor, labels: Tensor | None) -> Tensor:
     if labels is None or scores.shape[1] == 1:
         return scores[:, 0]
     return scores.gather(1, labels[:, None])[:, 0]
+
+
+def _check(resolution: int, augment: str) -> None:
+    if resolution < 8 or resolution & (resolution - 1):
+        raise UserError(
+            f"--model.resolution is {resolution}, and must be a power of two from 8 on."
+        )
+    try:
+        operations(augment)
+    except ValueError as error:
+        raise UserError(f"--model.augment: {error}.") from None
+
+
+def _put_counters(module: Any, state: dict[str, Any], prefix: str, _: Any) -> None:
+    for name in COUNTERS:
+        state[prefix + name] = torch.tensor(getattr(module, name))
+
+
+def _take_counters(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for name in COUNTERS:
+        if prefix + name in state:
+            setattr(module, name, int(state.pop(prefix + name)))

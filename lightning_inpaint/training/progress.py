@@ -26,7 +26,7 @@ class Throughput(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         assert isinstance(pl_module, GeneratorTraining)
-        self._since = (time.monotonic(), int(pl_module.seen))
+        self._since = (time.monotonic(), pl_module.seen)
 
     def on_train_batch_end(
         self,
@@ -38,10 +38,10 @@ class Throughput(pl.Callback):
     ) -> None:
         """Log at intervals."""
         assert isinstance(pl_module, GeneratorTraining)
-        step = int(pl_module.steps)
+        step = pl_module.steps
         if step % self.every_n_steps or self._since is None:
             return
-        now, seen = time.monotonic(), int(pl_module.seen)
+        now, seen = time.monotonic(), pl_module.seen
         rate = (seen - self._since[1]) / max(now - self._since[0], 1e-9)
         self._since = (now, seen)
         pl_module.log("pictures", float(seen), prog_bar=True)

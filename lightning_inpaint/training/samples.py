@@ -59,7 +59,7 @@ class SampleGrid(pl.Callback):
     ) -> None:
         """Draw, save, and hand the picture to every logger that takes pictures."""
         assert isinstance(pl_module, GeneratorTraining)
-        step = int(pl_module.steps)
+        step = pl_module.steps
         if step % self.every_n_steps or not trainer.is_global_zero:
             return
         grid = draw_grid(pl_module.averaged, self.rows)

@@ -15,8 +15,7 @@ TINY = {
     "channel_base": 32,
     "channel_max": 4,
     "resolution": 8,
-    "adversary": "stylegan2",
-    "discriminator_channels": 32,
+    "discriminator_base": 32,
 }
 
 
@@ -40,9 +39,15 @@ def folder(tmp_path):
 def make(folder):
     """Builds module and data with the same initial weights every time."""
 
-    def build(batch_size=4, **options):
+    def build(batch_size=4, conditional=True, **options):
         side = options.get("resolution", 8)
-        data = TrainingPictures(str(folder), resolution=side, resize=True, batch_size=batch_size)
+        data = TrainingPictures(
+            str(folder),
+            resolution=side,
+            resize=True,
+            batch_size=batch_size,
+            conditional=conditional,
+        )
         torch.manual_seed(0)
         module = GeneratorTraining(
             num_classes=data.num_classes, class_names=data.class_names, **{**TINY, **options}
@@ -54,7 +59,7 @@ def make(folder):
 
 @pytest.fixture
 def trainer(tmp_path):
-    """A quiet CPU trainer; steps are training steps, of two optimizers each."""
+    """A quiet CPU trainer."""
 
     def build(steps, **options):
         quiet = {
@@ -67,6 +72,6 @@ def trainer(tmp_path):
             "default_root_dir": tmp_path,
             "max_epochs": -1,
         }
-        return pl.Trainer(**{**quiet, "max_steps": 2 * steps, **options})
+        return pl.Trainer(**{**quiet, "max_steps": steps, **options})
 
     return build

@@ -1,15 +1,16 @@
-"""Losses and R1 against values worked out by hand."""
+"""Losses, their shared backward pass and R1 against values worked out by hand."""
 
 import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lightning_inpaint.training.losses import (
-    hinge_discriminator_loss,
-    hinge_generator_loss,
-    logistic_discriminator_loss,
-    logistic_generator_loss,
+    Opposition,
+    discriminator_loss,
+    generator_loss,
+    mismatch_loss,
     r1_penalty,
 )
 
@@ -17,16 +18,16 @@ from lightning_inpaint.training.losses import (
 def test_logistic_losses_at_known_logits():
     real, fake = torch.tensor([0.0, 2.0]), torch.tensor([-1.0])
     expected = (math.log(2) + math.log1p(math.exp(-2))) / 2 + math.log1p(math.exp(-1))
-    assert logistic_discriminator_loss(real, fake).item() == pytest.approx(expected, rel=1e-6)
-    assert logistic_generator_loss(fake).item() == pytest.approx(math.log1p(math.exp(1)), rel=1e-6)
+    assert discriminator_loss(real, fake).item() == pytest.approx(expected, rel=1e-6)
+    assert generator_loss(fake).item() == pytest.approx(math.log1p(math.exp(1)), rel=1e-6)
 
 
-def test_hinge_losses_sum_over_heads():
-    real = [torch.tensor([0.5, 2.0]), torch.tensor([-1.0])]
-    fake = [torch.tensor([-3.0, 0.0]), torch.tensor([1.0])]
-    assert hinge_discriminator_loss(real, fake).item() == pytest.approx(0.25 + 0.5 + 2 + 2)
-    assert hinge_generator_loss(fake).item() == pytest.approx(1.5 - 1)
-    assert hinge_generator_loss(fake, [2.0, 1.0]).item() == pytest.approx(3 - 1)
+def test_mismatch_counts_the_wrong_classes_alone():
+    scores = torch.tensor([[9.0, 0.0, -1.0], [1.0, 9.0, 2.0]])
+    wrong = [0.0, -1.0, 1.0, 2.0]
+    expected = sum(math.log1p(math.exp(s)) for s in wrong) / 4
+    loss = mismatch_loss(scores, torch.tensor([0, 1]))
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_r1_of_a_quadratic_judge():
@@ -40,7 +41,68 @@ def test_r1_of_a_quadratic_judge():
     assert a.grad.item() == pytest.approx((2.5 * 8 * 0.3 * square).item(), rel=1e-12)
 
 
+def test_r1_of_a_linear_judge_with_a_nonlinearity():
+    # D(x) = softplus(w.x): gradient sigmoid(w.x) w, so R1 = gamma / 2 mean s^2 |w|^2.
+    stream = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 5, dtype=torch.float64, generator=stream)
+    w = torch.randn(5, dtype=torch.float64, generator=stream).requires_grad_()
+    penalty = r1_penalty(lambda y: F.softplus(y @ w), x, gamma=2.0)
+    s = (x @ w.detach()).sigmoid()
+    norm = w.detach().square().sum()
+    assert penalty.item() == pytest.approx((s.square() * norm).mean().item(), rel=1e-12)
+    penalty.backward()
+    slope = 2 * s.square() * (1 - s)  # derivative of s^2 in w.x
+    by_hand = 2 * w.detach() * s.square().mean() + norm * (slope[:, None] * x).mean(0)
+    torch.testing.assert_close(w.grad, by_hand, rtol=1e-12, atol=1e-14)
+
+
 def test_r1_works_where_gradients_are_off():
     with torch.no_grad():
         penalty = r1_penalty(lambda y: y.flatten(1).sum(1), torch.zeros(2, 1, 2, 2), gamma=2.0)
     assert penalty.item() == pytest.approx(4.0)
+
+
+def two_networks():
+    torch.manual_seed(0)
+    generator = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 6))
+    judge = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    return generator.double(), judge.double()
+
+
+def test_one_backward_pass_equals_two():
+    generator, judge = two_networks()
+    z, real = torch.randn(2, 7, 3).double().unbind()[0], torch.randn(7, 6).double()
+    pairs = [
+        (discriminator_loss(judge(real), judge(generator(z).detach())), judge),
+        (generator_loss(judge(generator(z))), generator),
+    ]
+    separate = [
+        torch.autograd.grad(loss, list(network.parameters()), retain_graph=True)
+        for loss, network in pairs
+    ]
+    opposition = Opposition()
+    fake = judge(opposition(generator(z)))[:, 0]
+    opposition.set_logits(fake)
+    discriminator_loss(judge(real)[:, 0], fake).backward()
+    for expected, network in zip(separate, (judge, generator), strict=True):
+        for gradient, parameter in zip(expected, network.parameters(), strict=True):
+            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("logit", [-75.0, -20.0, 0.0, 20.0, 75.0])
+def test_turned_gradient_over_the_range_of_float32(logit):
+    x = torch.tensor([[logit]], requires_grad=True)
+    opposition = Opposition()
+    fake = opposition(x)[:, 0]
+    opposition.set_logits(fake)
+    F.softplus(fake).mean().backward()
+    assert x.grad.item() == pytest.approx(-1 / (1 + math.exp(logit)), rel=1e-4)
+
+
+def test_a_logit_beyond_that_range_gives_no_nan():
+    x = torch.tensor([[-200.0]], requires_grad=True)
+    opposition = Opposition()
+    fake = opposition(x)[:, 0]
+    opposition.set_logits(fake)
+    F.softplus(fake).mean().backward()
+    assert torch.isfinite(x.grad).all()
