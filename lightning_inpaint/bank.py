@@ -28,7 +28,8 @@ class PriorBank:
     def __init__(self, space: LatentSpace, draws: int = 128, batch: int = 64) -> None:
         self.space, self.draws = space, draws
         self.classes = max(int(getattr(space.generator, "num_classes", 0)), 1)
-        self.device = next(space.generator.parameters()).device
+        weight = next(space.generator.parameters(), None)  # a module of functions alone has none
+        self.device = torch.device("cpu") if weight is None else weight.device
         chunks = []
         with torch.no_grad():
             for first in range(0, self.classes * draws, batch):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 __all__ = ["Completions", "Source"]
@@ -56,6 +57,11 @@ class Completions:
         steps: Steps of each walk.
         status: ``(N, K)`` of ``"ok"``, ``"restarted"`` or ``"failed: reason"``.
         diagnostics: Further figures by name, each ``(N, K)``: acceptance, step_size, rhat, ...
+        class_posterior: float32 ``(N, classes)``, p(class | known pixels), where the label is known
+            1 at the label; None for an unconditional generator.
+        chain_label: int64 ``(N, K)``, the class that each chain walked in: the label, or a draw from
+            ``class_posterior``; None for an unconditional generator.
+        class_names: Names of the classes; empty where the generator names none.
     """
 
     id: list[str]
@@ -77,6 +83,9 @@ class Completions:
     steps: int
     status: list[list[str]]
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
+    class_posterior: Tensor | None = None
+    chain_label: Tensor | None = None
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of pictures ``N``."""
@@ -90,3 +99,25 @@ class Completions:
     def rows(self) -> Iterator[tuple[int, int]]:
         """All pairs (picture, completion), picture by picture."""
         return ((n, k) for n in range(len(self)) for k in range(self.chains))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Completions]) -> Completions:
+        """Parts of one batch, completed with the same settings, as one."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
+        return cls(**{name: _joined(name, values) for name, values in columns.items()})
+
+
+_SHARED = ("seed", "steps", "trace_steps", "class_names")
+
+
+def _joined(name: str, values: list[Any]) -> Any:
+    first = values[0]
+    if first is None or name in _SHARED:
+        return first
+    if isinstance(first, Tensor):
+        return torch.cat(values, dim=1 if name == "trace" else 0)
+    if isinstance(first, dict):
+        return {key: torch.cat([value[key] for value in values]) for key in first}
+    return [item for value in values for item in value]

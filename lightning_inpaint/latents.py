@@ -27,7 +27,14 @@ from torch import Tensor, nn
 
 from .generators.stylegan2 import LRELU_GAIN, StyleGAN2Generator
 
-__all__ = ["BASES", "LatentName", "LatentSpace", "NoiseSource", "parse_latents"]
+__all__ = [
+    "BASES",
+    "LatentName",
+    "LatentSpace",
+    "NoiseSource",
+    "default_latents",
+    "parse_latents",
+]
 
 BASES = ("z", "z+", "w", "w+")
 NoiseSource = Callable[[int], Tensor]
@@ -73,6 +80,14 @@ def parse_latents(name: str) -> LatentName:
     return LatentName(rest, noise, slack)
 
 
+def default_latents(generator: Any) -> str:
+    """The richest space that a generator supports without leaving its range.
+
+    ``z++noise`` for the native StyleGAN2; ``z`` for any other module, which is a map of z alone.
+    """
+    return "z++noise" if isinstance(generator, StyleGAN2Generator) else "z"
+
+
 def _inverse_activation(w: Tensor) -> Tensor:
     return F.leaky_relu(w / LRELU_GAIN, 5.0)
 
@@ -83,7 +98,7 @@ class LatentSpace(nn.Module):
     Args:
         generator: any module ``(z, labels) -> pictures`` with ``z_dim``; spaces other than ``z`` need
             the native :class:`StyleGAN2Generator`.
-        name: see the module's text.
+        name: see the module's text; None = :func:`default_latents`.
         slack: standard deviation of the slack per resolution (4, 8, ...), as a share of the standard
             deviation of the features it is added to; one number serves all resolutions.
 
@@ -102,9 +117,10 @@ class LatentSpace(nn.Module):
     style_factor: Tensor
 
     def __init__(
-        self, generator: Any, name: str = "z+noise", slack: float | Sequence[float] = 0.05
+        self, generator: Any, name: str | None = None, slack: float | Sequence[float] = 0.05
     ) -> None:
         super().__init__()
+        name = default_latents(generator) if name is None else name
         parsed = parse_latents(name)
         self.name, self.parsed, self.generator = name, parsed, generator
         native = isinstance(generator, StyleGAN2Generator)

@@ -9,16 +9,18 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from .agreement import DrawRecorder
 from .bank import PriorBank
 from .completions import Completions
-from .compositing import composite, to_uint8
 from .errors import UserError
-from .generators import load_generator
+from .gathering import gather_completions
+from .generators import adapt_generator, load_generator
 from .latents import LatentSpace
-from .likelihood import known_psnr
+from .memory import BatchSplitter
 from .noise import ChainStreams, Purpose
 from .optim import AnnealedHMC, ChainOptimizer
 from .posterior import Evidence, NoiseInputs, Posterior
+from .restarts import chain_number, restart_failed
 from .state import SamplerState
 from .walk import Report, Walk, walk
 
@@ -26,7 +28,6 @@ __all__ = ["LatentInpainter"]
 
 SamplerCallable = Callable[[Iterable], ChainOptimizer]
 DEFAULT_SAMPLER = AnnealedHMC
-SECOND_CHANCE = 1 << 20  # chain numbers of restarted chains begin here
 
 
 class LatentInpainter(pl.LightningModule):
@@ -42,7 +43,8 @@ class LatentInpainter(pl.LightningModule):
         generator: A bundled or published name, an address, a checkpoint file, or the import path of
             your own module; from Python also the module itself.
         weights: Which weights of a checkpoint to take, the moving average (G_ema) or the last (G).
-        latents: What is sampled: z, z+, w or w+, then +noise (noise maps) and +slack if wanted.
+        latents: What is sampled: z, z+, w or w+, then +noise (noise maps) and +slack if wanted. null is
+            the richest that the generator supports: z++noise, or z for a module of your own.
         slack: Standard deviation of the slack, as a share of the features' own (latents +slack).
         sampler: The optimizer that walks (Seed, Diffusion, ...) with its options: from Python, a
             callable that receives the latents. None is AnnealedHMC.
@@ -60,7 +62,7 @@ class LatentInpainter(pl.LightningModule):
         self,
         generator: str = "cifar10",
         weights: Literal["G_ema", "G"] = "G_ema",
-        latents: str = "z++noise",
+        latents: str | None = None,
         slack: float | list[float] = 0.05,
         sampler: SamplerCallable | None = None,
         chains: int = 1,
@@ -79,34 +81,44 @@ class LatentInpainter(pl.LightningModule):
             raise UserError(f"--model.warm_start is {warm_start}; it must not be negative")
         own = ["generator"] if isinstance(generator, nn.Module) else []
         self.save_hyperparameters(ignore=["sampler", *own])
-        network: nn.Module = generator  # type: ignore[assignment]
-        self.generator_name = type(network).__name__
-        if isinstance(generator, str):
-            network, self.generator_name = load_generator(generator, weights=weights), generator
+        if isinstance(generator, nn.Module):
+            self.generator_name = type(generator).__name__
+            network = adapt_generator(generator, self.generator_name)
+        else:
+            self.generator_name = generator
+            network = load_generator(generator, weights=weights)
         try:
-            self.space = LatentSpace(network.eval().requires_grad_(False), latents, slack)
+            self.space = LatentSpace(network, latents, slack)
         except ValueError as error:
             raise UserError(f"--model.latents: {error}") from error
+        self.hparams["latents"] = self.space.name  # what null has come to, for records of the run
         self.sampler: SamplerCallable = DEFAULT_SAMPLER if sampler is None else sampler
         described = _described(self.sampler)
         self.sampler_name = type(described).__name__
-        hidden = ("streams", "probe", "blocks", "scale_free")
+        self._interacting = described.interacting
+        hidden = ("streams", "chains", "probe", "blocks", "scale_free")
         options = {k: v for k, v in described.defaults.items() if k not in hidden}
         self.sampler_options = {"steps": described.steps, **options}
         self.chains, self.seed, self.noise_inputs = chains, seed, noise_inputs
         self.warm_start, self.report_every = warm_start, report_every
         self._compute = torch.compile(self.space) if compile else None
         self._bank: PriorBank | None = None
+        self._split = BatchSplitter()
 
     @property
     def generator(self) -> Any:
         """The frozen generator."""
         return self.space.generator
 
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """(id, reason) of the pictures that did not fit into memory, alone in their batch."""
+        return self._split.failures
+
     def predict_step(
         self, batch: dict[str, Any], batch_idx: int = 0, dataloader_idx: int = 0
     ) -> Completions | None:
-        """Complete one batch; None when it holds no picture.
+        """Complete one batch; None when it holds no picture, or none that fits into memory.
 
         Raises:
             UserError: pictures, masks, labels or settings do not fit the generator.
@@ -116,14 +128,25 @@ class LatentInpainter(pl.LightningModule):
         # predict runs under inference mode, which autograd cannot leave with the tensors it made
         with torch.inference_mode(False), torch.enable_grad():
             batch = {k: v.clone() if isinstance(v, Tensor) else v for k, v in batch.items()}
-            batch = self._checked(batch)
-            streams = ChainStreams.grid(self.seed, batch["id"], self.chains, self.device)
-            labels = self._labels(batch, streams)
-            evidence = Evidence.of(batch["image"], batch["mask"], labels, self.chains)
-            posterior = Posterior(self.space, evidence, streams, self.noise_inputs, self._compute)
-            walked = self._walk(posterior, self._reporter(posterior, batch, batch_idx))
-            walked, status = self._restart_failed(walked, posterior, batch)
-            return self._completions(batch, posterior, walked, status)
+            return self._split(self._checked(batch), lambda part: self._complete(part, batch_idx))
+
+    def _complete(self, batch: dict[str, Any], batch_idx: int) -> Completions:
+        streams = ChainStreams.grid(self.seed, batch["id"], self.chains, self.device)
+        labels = self._labels(batch, streams)
+        evidence = Evidence.of(batch["image"], batch["mask"], labels, self.chains)
+        posterior = Posterior(self.space, evidence, streams, self.noise_inputs, self._compute)
+
+        def again(rows: Tensor, attempt: int) -> Walk:
+            pictures = [batch["id"][row // self.chains] for row in rows.tolist()]
+            numbers = [chain_number(row % self.chains, attempt) for row in rows.tolist()]
+            others = ChainStreams(self.seed, pictures, numbers, self.device)
+            chosen = Posterior(self.space, evidence.select(rows), others, self.noise_inputs)
+            return self._walk(chosen, None, 0.5**attempt)
+
+        walked = self._walk(posterior, self._reporter(posterior, batch, batch_idx))
+        walked, status = restart_failed(walked, again, self.chains if self._interacting else 1)
+        names = tuple(getattr(self.generator, "class_names", None) or ())
+        return gather_completions(batch, evidence, walked, status, self.chains, self.seed, names)
 
     def _checked(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch with its defaults filled in, after a look at shapes and labels."""
@@ -160,20 +183,22 @@ class LatentInpainter(pl.LightningModule):
 
     def _labels(self, batch: dict[str, Any], streams: ChainStreams) -> Tensor | None:
         """One class per chain: the given one, or a draw from p(class | known pixels)."""
-        if not self.generator.num_classes:
+        classes = int(self.generator.num_classes)
+        if not classes:
             return None
-        labels = batch["label"].repeat_interleave(self.chains)
-        unknown = batch["label"] < 0
-        if bool(unknown.any()):
+        given = batch["label"]
+        posterior = torch.nn.functional.one_hot(given.clamp(min=0), classes).float()
+        if bool((given < 0).any()):
             evidence = Evidence.of(batch["image"], batch["mask"], None, 1)
             bank = self._prior_bank(self.warm_start or 64)
-            classes = bank.class_posterior(evidence.target, evidence.known)
-            batch["class_posterior"] = classes
-            chances = classes.repeat_interleave(self.chains, dim=0).cumsum(dim=1)
-            draw = streams.uniform(0, 1, Purpose.LABEL).to(chances)
-            inferred = (chances < draw).sum(dim=1).clamp(max=self.generator.num_classes - 1)
-            labels = torch.where(labels < 0, inferred, labels)
-        return labels
+            inferred = bank.class_posterior(evidence.target, evidence.known)
+            posterior = torch.where((given < 0)[:, None], inferred, posterior)
+        batch["class_posterior"] = posterior
+        chances = posterior.repeat_interleave(self.chains, dim=0).cumsum(dim=1)
+        draw = streams.uniform(0, 1, Purpose.LABEL).to(chances)
+        drawn = (chances < draw).sum(dim=1).clamp(max=classes - 1)
+        labels = given.repeat_interleave(self.chains)
+        return torch.where(labels < 0, drawn, labels)
 
     def _start(self, posterior: Posterior) -> Tensor:
         if self.warm_start:
@@ -183,36 +208,19 @@ class LatentInpainter(pl.LightningModule):
             return bank.start(evidence.target, evidence.known, evidence.labels, uniform)
         return posterior.streams.normal(0, self.space.dim, Purpose.START)
 
-    def _walk(self, posterior: Posterior, report: Report | None) -> Walk:
+    def _walk(self, posterior: Posterior, report: Report | None, step_scale: float = 1.0) -> Walk:
         u = nn.Parameter(self._start(posterior))
-        return walk(posterior, u, self._optimizer(u, posterior), report, self.report_every)
-
-    def _restart_failed(
-        self, walked: Walk, posterior: Posterior, batch: dict[str, Any]
-    ) -> tuple[Walk, list[str]]:
-        """Chains that ended in NaN start once more, from other numbers; the rest keep their result."""
-        failed = (~walked.finite).nonzero()[:, 0]
-        status = ["ok"] * len(walked.energy)
-        if len(failed) == 0:
-            return walked, status
-        rows = failed.tolist()
-        pictures = [batch["id"][row // self.chains] for row in rows]
-        numbers = [row % self.chains + SECOND_CHANCE for row in rows]
-        again = Posterior(
-            self.space,
-            posterior.evidence.select(failed),
-            ChainStreams(self.seed, pictures, numbers, self.device),
-            self.noise_inputs,
-        )
-        second = self._walk(again, None)
-        for row, good in zip(rows, second.finite.tolist(), strict=True):
-            status[row] = "restarted" if good else "failed: the energy is not finite"
-        return walked.replace_rows(failed, second), status
+        optimizer = self._optimizer(u, posterior)
+        if step_scale != 1:
+            optimizer.scale_step(step_scale)
+        recorder = DrawRecorder(posterior, optimizer) if self.chains > 1 else None
+        return walk(posterior, u, optimizer, report, self.report_every, recorder)
 
     def _optimizer(self, u: nn.Parameter, posterior: Posterior) -> ChainOptimizer:
         group = {
             "params": [u],
             "streams": posterior.streams,
+            "chains": self.chains,
             "probe": posterior.squared_probe,
             "blocks": [part.shape for part in self.space.parts],
             "scale_free": self.space.scale_free,
@@ -246,50 +254,6 @@ class LatentInpainter(pl.LightningModule):
                     hook(trainer, self, state)
 
         return report
-
-    def _completions(
-        self, batch: dict[str, Any], posterior: Posterior, walked: Walk, status: list[str]
-    ) -> Completions:
-        """Gather the result on the CPU, each picture's chains ordered by energy."""
-        shape = (len(batch["id"]), self.chains)
-        energy = walked.energy.unflatten(0, shape)
-        order = energy.nan_to_num(nan=float("inf")).argsort(dim=1, stable=True)
-        rows = (order + torch.arange(shape[0], device=order.device)[:, None] * shape[1]).flatten()
-
-        def by_energy(values: Tensor) -> Tensor:
-            return values[rows].unflatten(0, shape).cpu()
-
-        channels = int(self.generator.img_channels)
-        psnr = known_psnr(walked.energy, posterior.evidence.known, channels)
-        raw = by_energy(to_uint8(walked.pictures))
-        image = batch["image"]
-        image = (to_uint8(image) if image.is_floating_point() else image).cpu()
-        mask = batch["mask"].float().cpu()
-        ordered_status = [status[row] for row in rows.tolist()]
-        diagnostics = {k: by_energy(v.float()) for k, v in walked.diagnostics.items()}
-        if posterior.evidence.labels is not None and "class_posterior" in batch:
-            diagnostics["class"] = by_energy(posterior.evidence.labels.float())
-        return Completions(
-            id=list(batch["id"]),
-            index=list(batch["index"]),
-            label=batch["label"].cpu(),
-            image=image,
-            mask=mask,
-            source=list(batch["source"]),
-            raw=raw,
-            composite=composite(image, mask, raw),
-            energy=by_energy(walked.energy),
-            first_energy=by_energy(walked.trace[0]),
-            psnr=by_energy(psnr),
-            trace=walked.trace[:, rows].unflatten(1, shape).cpu(),
-            trace_steps=list(range(len(walked.trace))),
-            latents=by_energy(walked.latents),
-            chain=order.cpu(),
-            seed=self.seed,
-            steps=len(walked.trace),
-            status=[ordered_status[i : i + self.chains] for i in range(0, len(rows), self.chains)],
-            diagnostics=diagnostics,
-        )
 
 
 def _described(sampler: SamplerCallable) -> ChainOptimizer:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .agreement import DrawRecorder
 from .likelihood import masked_squared_error
 from .optim.base import ChainOptimizer
 from .posterior import Posterior
@@ -26,6 +27,7 @@ class Walk(NamedTuple):
         energy: (N,), of those pictures.
         trace: (steps, N), energies seen by each step.
         diagnostics: figures by name, each (N,).
+        draws: (T, N, quantities), kept for R-hat; None where nothing was kept.
     """
 
     latents: Tensor
@@ -33,6 +35,7 @@ class Walk(NamedTuple):
     energy: Tensor
     trace: Tensor
     diagnostics: dict[str, Tensor]
+    draws: Tensor | None = None
 
     @property
     def finite(self) -> Tensor:
@@ -45,12 +48,16 @@ class Walk(NamedTuple):
             key: value.index_copy(0, rows, other.diagnostics[key])
             for key, value in self.diagnostics.items()
         }
+        draws = self.draws
+        if draws is not None and other.draws is not None:
+            draws = draws.index_copy(1, rows, other.draws)
         return Walk(
             self.latents.index_copy(0, rows, other.latents),
             self.pictures.index_copy(0, rows, other.pictures),
             self.energy.index_copy(0, rows, other.energy),
             self.trace.index_copy(1, rows, other.trace),
             diagnostics,
+            draws,
         )
 
 
@@ -60,6 +67,7 @@ def walk(
     optimizer: ChainOptimizer,
     report: Report | None = None,
     every: int = 10,
+    recorder: DrawRecorder | None = None,
 ) -> Walk:
     """Run ``optimizer`` on ``u`` to its end. Nothing in the loop waits for the device.
 
@@ -69,12 +77,15 @@ def walk(
         optimizer: a sampler over ``u``.
         report: called with (steps made, steps, energies (N,), latents (N, D)).
         every: steps between reports; the last step is always reported.
+        recorder: keeps draws for R-hat; None keeps none.
     """
     closure, steps = posterior.closure(u), optimizer.steps
     trace = torch.empty(steps, len(u), device=u.device, dtype=u.dtype)
     for step in range(1, steps + 1):
         energy: Tensor = optimizer.step(closure)  # type: ignore[arg-type, assignment]
         trace[step - 1] = energy
+        if recorder is not None:
+            recorder.see(step - 1, energy, u)
         if report is not None and (step % every == 0 or step == steps):
             report(step, steps, energy, u.detach())
     with torch.no_grad():
@@ -85,4 +96,5 @@ def walk(
     diagnostics.setdefault(
         "gradient_evaluations", torch.full_like(energy, float(optimizer.evaluations))
     )
-    return Walk(u.detach(), pictures, energy, trace, diagnostics)
+    draws = None if recorder is None else recorder.draws()
+    return Walk(u.detach(), pictures, energy, trace, diagnostics, draws)

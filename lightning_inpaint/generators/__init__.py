@@ -4,7 +4,15 @@
 """
 
 from lightning_inpaint.generators.checkpoints.native import save_generator
+from lightning_inpaint.generators.modules import adapt_generator
 from lightning_inpaint.generators.registry import convert, list_generators, load_generator
 from lightning_inpaint.generators.sheet import sample_grid
 
-__all__ = ["convert", "list_generators", "load_generator", "sample_grid", "save_generator"]
+__all__ = [
+    "adapt_generator",
+    "convert",
+    "list_generators",
+    "load_generator",
+    "sample_grid",
+    "save_generator",
+]

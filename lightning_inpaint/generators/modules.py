@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators.checkpoints.reading import read_state_dict
 
-__all__ = ["WrappedGenerator", "import_generator", "looks_importable"]
+__all__ = ["WrappedGenerator", "adapt_generator", "import_generator", "looks_importable"]
 
 _IMPORT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[:.][A-Za-z_]\w*")
 _Z_NAMES = ("z_dim", "latent_dim", "nz", "dim_z", "latent_size", "z_size", "noise_dim", "code_dim")
@@ -131,9 +131,18 @@ def import_generator(text: str, **kwargs: Any) -> nn.Module:
         raise UserError(f"{head}: it makes a {type(module).__name__}, not a torch.nn.Module.")
     if weights:
         _fill(module, Path(weights).expanduser(), head)
+    return adapt_generator(module, head)
+
+
+def adapt_generator(module: nn.Module, name: str) -> nn.Module:
+    """A user's module, frozen, behind the interface of generators; as it is where it has that.
+
+    Raises:
+        UserError: no way to call it was found.
+    """
     if all(hasattr(module, a) for a in ("z_dim", "num_classes", "resolution", "img_channels")):
         return module.eval().requires_grad_(False)
-    return WrappedGenerator(module, name=head).eval().requires_grad_(False)
+    return WrappedGenerator(module, name=name).eval().requires_grad_(False)
 
 
 def _import(head: str) -> Any:

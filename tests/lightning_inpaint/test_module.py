@@ -119,8 +119,16 @@ def test_frozen_generator_in_eval_mode(tiny_generator):
 def test_unknown_labels_are_inferred_from_the_known_pixels(tiny_generator):
     result = predict(inpainter(tiny_generator), Pictures(label=-1))[0]
     assert (result.label == -1).all()
-    assert result.diagnostics["class"].min() >= 0
-    assert result.diagnostics["class"].max() <= 2
+    assert result.class_names == ("ant", "bee", "cow")
+    assert result.class_posterior.shape == (8, 3)
+    assert torch.allclose(result.class_posterior.sum(dim=1), torch.ones(8))
+    assert ((result.chain_label >= 0) & (result.chain_label <= 2)).all()
+
+
+def test_given_labels_are_certain(tiny_generator):
+    result = predict(inpainter(tiny_generator), Pictures([0, 1, 2]))[0]
+    assert torch.equal(result.class_posterior, torch.eye(3))
+    assert result.chain_label.tolist() == [[0, 0], [1, 1], [2, 2]]
 
 
 def test_a_chain_that_is_not_finite_starts_again_and_is_reported(tiny_generator):
