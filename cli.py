@@ -246,6 +246,12 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
     warnings.filterwarnings("ignore", ".*Total length of .DataLoader. across ranks.*")
     warnings.filterwarnings("ignore", ".*predict returned None.*")
+    warnings.filterwarnings("ignore", ".*IterableDataset. has `__len__` defined.*")
+    warnings.filterwarnings("ignore", ".*module.s. in eval mode at the start of training.*")
+    # Training goes on exactly from any step; see datamodules/training_pictures.py.
+    warnings.filterwarnings("ignore", ".*ended before the epoch ended.*")
+    warnings.filterwarnings("ignore", "(?s).*ModelCheckpoint with manual optimization.*")
+    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
     warnings.formatwarning = lambda message, *rest, **options: f"warning: {message}\n"
 
 
@@ -266,7 +272,7 @@ def fit(args: list[str]) -> int:
 
 
 def _fit_cli(args: list[str]) -> Any:
-    from pytorch_lightning.callbacks import ModelCheckpoint
+    from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
     from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
     from datamodules.training_pictures import TrainingPictures
@@ -291,6 +297,14 @@ def _fit_cli(args: list[str]) -> Any:
             for name in ("num_classes", "class_names"):
                 parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
 
+        def instantiate_trainer(self, **kwargs: Any) -> Any:
+            config = self.config.trainer
+            if config.enable_progress_bar is not False:
+                # Each refresh reads numbers from the device, which waits for it.
+                self.trainer_defaults["callbacks"] = [TQDMProgressBar(refresh_rate=10)]
+            plugins = [*(config.plugins or []), training.WholeCheckpoints()]
+            return super().instantiate_trainer(plugins=plugins, **kwargs)
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "LightningCLI's args parameter")
         return FitCLI(
@@ -311,38 +325,108 @@ def _checkpoints(root: str) -> str:
 
 
 def evaluate(args: list[str]) -> int:
-    """Measure a generator in the features of a classifier and write the report as JSON."""
-    options = [
-        ("generator", {"nargs": "?", "default": "cifar10", "help": "name, address or path"}),
-        ("--path", {"help": "folder or zip of real training pictures; none = CIFAR-10"}),
-        ("--root", {"default": "data", "help": "folder of torchvision's CIFAR-10"}),
-        ("--download", {"action": "store_true", "help": "download CIFAR-10 if it is not there"}),
-        ("--samples", {"type": int, "default": 10_000, "help": "pictures to draw"}),
-        ("--classifier", {"help": "file of the feature network; none = the bundled one"}),
-        ("--output", {"default": "evaluation.json", "help": "the report to write"}),
-        ("--neighbours", {"help": "PNG of samples above their nearest real pictures"}),
-        ("--seed", {"type": int, "default": 0, "help": "of latents and noise"}),
-    ]
-    given = _parsed("evaluate", options, args)
-    from datamodules.training_pictures import TrainingPictures
-    from lightning_inpaint.evaluation import evaluate_generator, write_report
+    """Measure a generator against real pictures; writes JSON and prints a table."""
+    given = _parsed("evaluate", EVALUATE_OPTIONS, args)
+    from lightning_inpaint.errors import UserError
+    from lightning_inpaint.evaluation import evaluate_generator, report_table, write_report
     from lightning_inpaint.generators import load_generator
 
     network = load_generator(given.generator)
-    real = TrainingPictures(given.path, given.root, given.download, network.resolution).pictures
+    try:
+        real, test = _real_pictures(given, network.resolution)
+    except UserError as error:  # the sentences are those of fit, whose options have longer names
+        raise UserError(str(error).replace("--data.", "--").replace(" true", "")) from None
     report = evaluate_generator(
-        network,
+        network.to(_device(given.device)),
         real.image,
         real.label,
+        class_names=real.class_names,
         samples=min(given.samples, len(real.image) // 2),
+        features=given.features,
         classifier=given.classifier,
+        accuracy_score_samples=given.accuracy_score,
+        test_pictures=test.image if test else None,
+        test_labels=test.label if test else None,
         seed=given.seed,
         neighbours_path=given.neighbours,
     )
+    report = {"generator": given.generator, **report}
     write_report(report, given.output)
-    for name, value in report.items():
-        print(f"{name:32} {value}")
+    print(f"{given.generator}: {report['samples']} samples, and as many real pictures twice")
+    print(report_table(report))
     return 0
+
+
+EVALUATE_OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("generator", {"nargs": "?", "default": "cifar10", "help": "name, address or path"}),
+    ("--path", {"help": "folder or zip of real training pictures; none = CIFAR-10"}),
+    ("--root", {"default": "data", "help": "folder of torchvision's CIFAR-10"}),
+    ("--download", {"action": "store_true", "help": "download CIFAR-10 if it is not there"}),
+    ("--samples", {"type": int, "default": 10_000, "help": "pictures to draw"}),
+    (
+        "--features",
+        {
+            "default": "classifier",
+            "choices": ["classifier", "inception"],
+            "help": "network in whose features pictures are compared",
+        },
+    ),
+    ("--classifier", {"help": "file of the classifier; none = the bundled one"}),
+    (
+        "--accuracy_score",
+        {
+            "type": int,
+            "default": 0,
+            "metavar": "N",
+            "help": "train a classifier on N samples alone, test it on real test pictures; 0 = not",
+        },
+    ),
+    ("--test_path", {"help": "folder or zip of those test pictures; none = CIFAR-10's"}),
+    ("--output", {"default": "evaluation.json", "help": "the report to write"}),
+    ("--neighbours", {"help": "PNG of 16 samples above their nearest real pictures"}),
+    (
+        "--device",
+        {"default": "auto", "help": "cpu, cuda, cuda:1, ...; auto = cuda if there is one"},
+    ),
+    ("--seed", {"type": int, "default": 0, "help": "of latents and noise"}),
+]
+
+
+def _real_pictures(given: Any, resolution: int) -> tuple[Any, Any]:
+    """Training pictures, and test pictures if they are asked for."""
+    from datamodules.training_pictures import TrainingPictures, read_cifar
+    from lightning_inpaint.errors import UserError
+
+    real = TrainingPictures(given.path, given.root, given.download, resolution).pictures
+    if not given.accuracy_score:
+        return real, None
+    if given.test_path:
+        test = TrainingPictures(given.test_path, resolution=resolution).pictures
+    elif given.path:
+        raise UserError("--accuracy_score needs real test pictures: pass --test_path.")
+    else:
+        test = read_cifar(given.root, given.download, train=False)
+    if test.class_names != real.class_names:
+        raise UserError(
+            f"--test_path {given.test_path}: its classes ({', '.join(test.class_names)}) are not those "
+            f"of the training pictures ({', '.join(real.class_names)})."
+        )
+    return real, test
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    from lightning_inpaint.errors import UserError
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {name}: not available here ({reason}).") from None
+    return torch.device(name)
 
 
 def generators(args: list[str]) -> int:

@@ -22,7 +22,7 @@ from torchvision.utils import make_grid, save_image
 from datamodules import FolderMasks
 from lightning_inpaint import Completions
 from lightning_inpaint.evaluation import Classifier, FeatureVectors, frechet_distance
-from lightning_inpaint.evaluation.report import BUNDLED_CLASSIFIER
+from lightning_inpaint.evaluation.features import BUNDLED_CLASSIFIER
 
 
 def diversity(result: Completions) -> Tensor:

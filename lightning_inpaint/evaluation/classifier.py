@@ -1,9 +1,8 @@
-"""A compact 32x32 classifier, and its layers as a feature network.
+"""A compact 32x32 classifier.
 
 The layout follows Jordan 2024 ("94% on CIFAR-10 in 3.29 seconds", arXiv:2404.00498): a fixed 2x2
-whitening convolution, then three blocks of two 3x3 convolutions. It serves twice: as judge of
-generated pictures (accuracy against the intended class, Frechet and kernel distances in its
-features) and as the frozen trunk of a projected discriminator.
+whitening convolution, then three blocks of two 3x3 convolutions. It judges generated pictures:
+accuracy against the intended class, and distances between sets of pictures in its features.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Classifier", "FrozenFeatures"]
+__all__ = ["Classifier"]
 
 # Mean and standard deviation of CIFAR-10's training pictures in [0, 1].
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
@@ -111,41 +110,3 @@ class Classifier(nn.Module):
         from safetensors.torch import load_file
 
         return cls.from_state_dict(load_file(path))
-
-
-class FrozenFeatures(nn.Module):
-    """The four feature levels of a trained :class:`Classifier`, batch norms folded away.
-
-    Folding commutes with the max-pooling because every folded scale is positive.
-    """
-
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        scale = 1 / classifier.std
-        weight = classifier.whiten.weight * scale
-        bias = classifier.whiten.bias - (weight * classifier.mean).sum(dim=(1, 2, 3))
-        self.register_buffer("weight0", weight.detach().clone())
-        self.register_buffer("bias0", bias.detach().clone())
-        self.channels = [weight.shape[0]]
-        self.num_blocks = len(classifier.blocks)
-        for b, block in enumerate(classifier.blocks):
-            self.channels.append(block.conv2.weight.shape[0])
-            for i in (1, 2):
-                conv, norm = getattr(block, f"conv{i}"), getattr(block, f"norm{i}")
-                gain = norm.weight / (norm.running_var + norm.eps).sqrt()
-                folded = conv.weight * gain[:, None, None, None]
-                shift = norm.bias - norm.running_mean * gain
-                self.register_buffer(f"weight{b + 1}_{i}", folded.detach().clone())
-                self.register_buffer(f"bias{b + 1}_{i}", shift.detach().clone())
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """The levels of :meth:`Classifier.features` in evaluation mode."""
-        x = F.gelu(F.conv2d(x, self.weight0, self.bias0))
-        levels = [x]
-        for b in range(1, self.num_blocks + 1):
-            x = F.conv2d(x, getattr(self, f"weight{b}_1"), getattr(self, f"bias{b}_1"), padding=1)
-            x = F.gelu(F.max_pool2d(x, 2))
-            x = F.conv2d(x, getattr(self, f"weight{b}_2"), getattr(self, f"bias{b}_2"), padding=1)
-            x = F.gelu(x)
-            levels.append(x)
-        return levels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -9,37 +10,12 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from .classifier import Classifier
-
 __all__ = [
-    "FeatureVectors",
     "frechet_distance",
     "kernel_distance",
     "nearest_neighbours",
     "precision_recall",
 ]
-
-
-class FeatureVectors(nn.Module):
-    """A classifier as the ``feature`` module torchmetrics asks for: uint8 (N, 3, H, W) to (N, D).
-
-    The features are the activations of the last two blocks, averaged over places.
-    """
-
-    used_for_metric = True
-
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.classifier = classifier
-        # torchmetrics reads the width from this attribute instead of trying a 299x299 picture.
-        self.num_features = sum(block.conv2.weight.shape[0] for block in classifier.blocks[-2:])
-
-    @torch.no_grad()
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Features, float32."""
-        scaled = pictures.to(torch.float32).div(127.5).sub(1)
-        levels = self.classifier.features(scaled.contiguous(memory_format=torch.channels_last))
-        return torch.cat([level.mean(dim=(2, 3)) for level in levels[-2:]], dim=1)
 
 
 def _chunks(x: Tensor, size: int = 500) -> Iterator[Tensor]:
@@ -74,7 +50,9 @@ def kernel_distance(real: Tensor, fake: Tensor, subset: int = 1000) -> float:
     Mean over 100 subsets of ``subset`` vectors, with the generator's own cubic kernel.
     """
     size = min(subset, len(real), len(fake))
-    metric = KernelInceptionDistance(feature=_Identity(real.shape[1]), subset_size=size)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*will save all extracted features in buffer")
+        metric = KernelInceptionDistance(feature=_Identity(real.shape[1]), subset_size=size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # the choice of subsets
         for part in _chunks(real):

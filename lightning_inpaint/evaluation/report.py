@@ -1,4 +1,4 @@
-"""``evaluate``: how good a generator's samples are, in numbers with their floors."""
+"""``evaluate``: how good a generator's samples are, in numbers beside those of real pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,88 +15,13 @@ from torchvision.utils import make_grid, save_image
 from lightning_inpaint.errors import UserError
 
 from .accuracy_score import classification_accuracy_score
-from .classifier import Classifier
-from .metrics import (
-    FeatureVectors,
-    frechet_distance,
-    kernel_distance,
-    nearest_neighbours,
-    precision_recall,
-)
+from .drawing import noise_redraw_psnr, sample
+from .features import FeatureVectors, Judge, inception, load_judge, vectors
+from .metrics import frechet_distance, kernel_distance, nearest_neighbours, precision_recall
 
-__all__ = ["evaluate_generator", "noise_redraw_psnr", "sample"]
+__all__ = ["evaluate_generator", "report_table", "write_report"]
 
-BUNDLED_CLASSIFIER = Path(__file__).parent / "weights/cifar10.safetensors"
-
-
-@torch.no_grad()
-def sample(
-    generator: nn.Module, count: int, seed: int, batch: int = 250
-) -> tuple[Tensor, Tensor | None]:
-    """Draw uint8 pictures (count, 3, H, W) on the CPU, classes in turn, and their labels.
-
-    Latents and noise maps are a function of ``seed``.
-    """
-    network: Any = generator
-    device = next(generator.parameters()).device
-    stream = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % network.num_classes if network.num_classes else None
-    shapes = getattr(network, "noise_shapes", [])
-    pictures = []
-    for start in range(0, count, batch):
-        n = min(batch, count - start)
-        z = torch.randn(n, network.z_dim, generator=stream).to(device)
-        noise = [torch.randn(n, 1, *s, generator=stream).to(device) for s in shapes]
-        picked = None if labels is None else labels[start : start + n].to(device)
-        drawn = network(z, picked, noise) if shapes else network(z, picked)
-        scaled = drawn.float().clamp(-1, 1).add(1).mul(127.5).round()
-        pictures.append(scaled.to("cpu", torch.uint8))
-    return torch.cat(pictures), labels
-
-
-@torch.no_grad()
-def noise_redraw_psnr(generator: nn.Module, count: int = 200, seed: int = 0) -> float:
-    """How alike two pictures of the same z and class are when only the noise maps are drawn anew.
-
-    Returns:
-        Peak signal-to-noise ratio in dB, from the mean squared difference over all samples (peak 2
-        on [-1, 1]); infinite without noise inputs.
-    """
-    network: Any = generator
-    shapes = getattr(network, "noise_shapes", [])
-    if not shapes:
-        return math.inf
-    device = next(generator.parameters()).device
-    stream = torch.Generator().manual_seed(seed)
-    z = torch.randn(count, network.z_dim, generator=stream).to(device)
-    labels = (torch.arange(count) % network.num_classes).to(device) if network.num_classes else None
-    pair = [
-        network(z, labels, [torch.randn(count, 1, *s, generator=stream).to(device) for s in shapes])
-        for _ in range(2)
-    ]
-    error = (pair[0].clamp(-1, 1) - pair[1].clamp(-1, 1)).square().mean().item()
-    return 10 * math.log10(4 / error) if error > 0 else math.inf
-
-
-def _features(network: FeatureVectors, pictures: Tensor) -> Tensor:
-    return torch.cat([network(part) for part in pictures.split(500)])
-
-
-@torch.no_grad()
-def _accuracy(classifier: Classifier, pictures: Tensor, labels: Tensor) -> float:
-    scaled = pictures.split(500)
-    guesses = [classifier(part.float().div(127.5).sub(1)).argmax(dim=1) for part in scaled]
-    return float((torch.cat(guesses) == labels).float().mean())
-
-
-def _check(generator: Any, pictures: Tensor, labels: Tensor) -> None:
-    if pictures.shape[-1] != 32 or generator.resolution != 32:
-        raise UserError(
-            f"The classifier judges 32x32 pictures; the generator draws {generator.resolution} and "
-            f"the data has {pictures.shape[-1]} pixels per side: evaluate at 32 pixels."
-        )
-    if len(pictures) != len(labels):
-        raise UserError(f"There are {len(pictures)} real pictures and {len(labels)} labels.")
+SHOWN = 16  # samples whose nearest neighbours are looked for
 
 
 def evaluate_generator(
@@ -104,95 +29,192 @@ def evaluate_generator(
     pictures: Tensor,
     labels: Tensor,
     *,
+    class_names: Sequence[str] | None = None,
     samples: int = 10_000,
-    classifier: str | None = None,
+    features: Literal["classifier", "inception"] = "classifier",
+    classifier: str | Path | None = None,
     accuracy_score_samples: int = 0,
     test_pictures: Tensor | None = None,
     test_labels: Tensor | None = None,
     seed: int = 0,
     neighbours_path: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Measure a generator against real pictures in a classifier's features.
-
-    Every figure depends on the feature network, whose name is part of the report. If the generator
-    was trained against the same network (a projected discriminator), distances and accuracy flatter
-    it; the classification accuracy score uses a classifier trained afresh and does not.
+    """Measure a generator against real pictures.
 
     Args:
-        generator: as :func:`lightning_inpaint.generators.load_generator` returns it.
-        pictures: uint8 (M, 3, 32, 32), the training pictures.
+        generator: as :func:`lightning_inpaint.generators.load_generator` returns it; the feature
+            network runs on its device.
+        pictures: uint8 (M, 3, H, W), the training pictures.
         labels: (M,).
-        samples: pictures to draw; as many real ones are compared with them.
-        classifier: file of the feature network; None = the bundled one.
+        class_names: what the labels mean; without, they are taken to be the generator's classes.
+        samples: pictures to draw; as many real ones are compared with them, and as many others with
+            those (the floor).
+        features: space of the distances, of precision and recall, and of the neighbours.
+        classifier: file of the classifier; None = the bundled one.
         accuracy_score_samples: pictures the fresh classifier learns from; 0 = leave it out. 50,000
-            are Ravuri and Vinyals' choice and take an hour on two cores.
+            are Ravuri and Vinyals' choice and take half an hour on two cores.
         test_pictures, test_labels: real pictures that classifier is tested on.
-        seed: of latents and noise.
+        seed: of latents, noise and the choice of real pictures.
         neighbours_path: PNG of 16 samples, each above its nearest real picture; None = none.
 
     Returns:
-        Names and values, ready for JSON.
+        ``samples``, ``nearest_neighbours`` (positions in ``pictures``) and ``figures``: for each
+        name a ``value``, the same of ``real`` pictures or None, which is ``better``, and what it was
+        ``measured_with``.
 
     Raises:
-        UserError: pictures of another size, or the classifier's file is not there.
+        UserError: too few pictures, pictures of another size, or a network that is not there.
     """
-    _check(generator, pictures, labels)
-    path = Path(classifier) if classifier else BUNDLED_CLASSIFIER
-    if not path.is_file():
-        raise UserError(
-            f"{path}: there is no classifier; benchmarks/train_classifier.py makes one."
-        )
-    judge = Classifier.from_file(path)
-    network = FeatureVectors(judge)
+    _check(generator, pictures, labels, samples)
+    judge = load_judge(classifier) if _small(generator) else None
+    space, space_name = _space(features, judge)
+    device = next(generator.parameters()).device
     fake, intended = sample(generator, samples, seed)
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
-    halves = order[: 2 * samples].chunk(2)
-    first, second = (_features(network, pictures[half]) for half in halves)
-    drawn = _features(network, fake)
-    precision, recall = precision_recall(first, drawn)
-    result: dict[str, Any] = {
-        "feature_network": path.name,
-        "samples": samples,
-        "frechet_distance": frechet_distance(first, drawn),
-        "frechet_distance_floor": frechet_distance(first, second),
-        "kernel_distance": kernel_distance(first, drawn),
-        "kernel_distance_floor": kernel_distance(first, second),
-        "precision": precision,
-        "recall": recall,
-        "noise_redraw_psnr_db": noise_redraw_psnr(generator, seed=seed),
+    real, drawn = vectors(space, pictures, device), vectors(space, fake, device)
+    figures = _compared(real[order[:samples]], real[order[samples : 2 * samples]], drawn)
+    where, distance = nearest_neighbours(drawn[:SHOWN], real)
+    between_real = nearest_neighbours(real[order[:SHOWN]], real[order[SHOWN:]])[1]
+    figures["nearest_neighbour_distance"] = _figure(distance.mean(), between_real.mean())
+    for figure in figures.values():
+        figure["measured_with"] = space_name
+    figures["noise_redraw_psnr_db"] = _figure(noise_redraw_psnr(generator, seed=seed)) | {
+        "better": "higher",
+        "measured_with": "pixels",
     }
-    if intended is not None:
-        result["intended_class_accuracy"] = _accuracy(judge, fake, intended)
-        result["intended_class_accuracy_real"] = _accuracy(
-            judge, pictures[order[:samples]], labels[order[:samples]]
+    if judge is not None and intended is not None and _same_classes(judge, generator):
+        known = class_names is None or tuple(class_names) == generator.class_names
+        chosen = order[:samples]
+        score = _accuracy(judge, pictures[chosen], labels[chosen], device) if known else None
+        figures["intended_class_accuracy"] = _figure(
+            _accuracy(judge, fake, intended, device), score
+        ) | {"better": "higher", "measured_with": judge.name}
+    if accuracy_score_samples:
+        figures["classification_accuracy_score"] = _accuracy_score(
+            generator, accuracy_score_samples, test_pictures, test_labels, seed
         )
-    result["nearest_neighbour_distance"] = _neighbours(
-        fake[:16], drawn[:16], network, pictures, neighbours_path
-    )
-    if accuracy_score_samples and test_pictures is not None and test_labels is not None:
-        train, train_labels = sample(generator, accuracy_score_samples, seed + 1)
-        if train_labels is not None:
-            result["classification_accuracy_score"] = classification_accuracy_score(
-                train, train_labels, test_pictures, test_labels, seed=seed
-            )
-    return result
+    if neighbours_path is not None:
+        pairs = torch.cat([fake[:SHOWN], pictures[where]]).float() / 255
+        save_image(make_grid(pairs, SHOWN), Path(neighbours_path))
+    return {"samples": samples, "figures": figures, "nearest_neighbours": where.tolist()}
 
 
-def _neighbours(
-    fake: Tensor,
-    features: Tensor,
-    network: FeatureVectors,
-    pictures: Tensor,
-    path: str | Path | None,
-) -> float:
-    """Mean feature distance of samples to their nearest real pictures; draws the pairs."""
-    where, distance = nearest_neighbours(features, _features(network, pictures))
-    if path is not None:
-        pairs: Sequence[Tensor] = [fake, pictures[where]]
-        save_image(make_grid(torch.cat(list(pairs)).float() / 255, len(fake)), Path(path))
-    return float(distance.mean())
+def _figure(value: Tensor | float, real: Tensor | float | None = None) -> dict[str, Any]:
+    return {"value": float(value), "real": None if real is None else float(real), "better": ""}
+
+
+def _small(generator: Any) -> bool:
+    return bool(generator.resolution == 32)
+
+
+def _check(generator: Any, pictures: Tensor, labels: Tensor, samples: int) -> None:
+    if pictures.shape[-1] != generator.resolution:
+        raise UserError(
+            f"The generator draws {generator.resolution} pixels per side and the real pictures have "
+            f"{pictures.shape[-1]}: give pictures of the generator's size."
+        )
+    if len(pictures) != len(labels):
+        raise UserError(f"There are {len(pictures)} real pictures and {len(labels)} labels.")
+    if samples < SHOWN:
+        raise UserError(f"--samples is {samples}, and must be at least {SHOWN}.")
+    if len(pictures) < 2 * samples:
+        raise UserError(
+            f"{samples} samples need {2 * samples} real pictures to compare with and there are "
+            f"{len(pictures)}: pass --samples {len(pictures) // 2} or less."
+        )
+
+
+def _space(features: str, judge: Judge | None) -> tuple[nn.Module, str]:
+    if features == "inception":
+        return inception(), "Inception v3"
+    if judge is None:
+        raise UserError(
+            "The classifier judges 32x32 pictures and the generator draws others: pass "
+            "--features inception, or evaluate a generator of 32x32 pixels."
+        )
+    return FeatureVectors(judge.classifier), judge.name
+
+
+def _same_classes(judge: Judge, generator: Any) -> bool:
+    if judge.class_names and generator.class_names:
+        return tuple(generator.class_names) == judge.class_names
+    return bool(judge.classifier.head.out_features == generator.num_classes)
+
+
+def _compared(first: Tensor, second: Tensor, drawn: Tensor) -> dict[str, dict[str, Any]]:
+    """Distances and shares of samples, and of a second set of real pictures, to the first set."""
+    precision, recall = precision_recall(first, drawn)
+    real_precision, real_recall = precision_recall(first, second)
+    figures = {
+        "frechet_distance": _figure(
+            frechet_distance(first, drawn), frechet_distance(first, second)
+        ),
+        "kernel_distance": _figure(kernel_distance(first, drawn), kernel_distance(first, second)),
+        "precision": _figure(precision, real_precision),
+        "recall": _figure(recall, real_recall),
+    }
+    for name, figure in figures.items():
+        figure["better"] = "lower" if name.endswith("distance") else "higher"
+    return figures
+
+
+@torch.no_grad()
+def _accuracy(judge: Judge, pictures: Tensor, labels: Tensor, device: torch.device) -> float:
+    network = judge.classifier.to(device)
+    guesses = [
+        network(part.to(device).float().div(127.5).sub(1)).argmax(dim=1).cpu()
+        for part in pictures.split(500)
+    ]
+    return float((torch.cat(guesses) == labels).float().mean())
+
+
+def _accuracy_score(
+    generator: nn.Module,
+    count: int,
+    test_pictures: Tensor | None,
+    test_labels: Tensor | None,
+    seed: int,
+) -> dict[str, Any]:
+    if test_pictures is None or test_labels is None:
+        raise UserError("--accuracy_score needs real test pictures: pass --test_path.")
+    pictures, labels = sample(generator, count, seed + 1)  # others than the rest is measured on
+    if labels is None or not _small(generator):
+        raise UserError("--accuracy_score needs a class-conditional generator of 32x32 pixels.")
+    score = classification_accuracy_score(pictures, labels, test_pictures, test_labels, seed=seed)
+    name = f"a fresh classifier trained on {count} samples, {len(test_labels)} real test pictures"
+    return _figure(score) | {"better": "higher", "measured_with": name}
+
+
+def report_table(result: dict[str, Any]) -> str:
+    """The figures as text, one a line, each with what it was measured with."""
+    heading = ("figure", "samples", "real", "better", "measured with")
+    rows = [heading]
+    for name, f in result["figures"].items():
+        numbers = ["" if f[key] is None else f"{f[key]:.4g}" for key in ("value", "real")]
+        rows.append((name, *numbers, f["better"], f["measured_with"]))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lines = [
+        "  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[4]]) for r in rows
+    ]
+    return "\n".join(lines)
 
 
 def write_report(result: dict[str, Any], path: str | Path) -> None:
-    """Write the figures as JSON."""
-    Path(path).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    """Write the report as strict JSON (infinite figures as null).
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    text = json.dumps(_strict(result), indent=2, allow_nan=False) + "\n"
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"--output {path}: cannot be written ({error.strerror or error})."
+        ) from None
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _strict(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,19 +1,11 @@
-"""The classifier: loading, the bundled weights, learning, and the report."""
+"""The classifier: loading, the bundled weights, learning."""
 
 from pathlib import Path
 
-import pytest
 import torch
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.evaluation import (
-    Classifier,
-    accuracy,
-    evaluate_generator,
-    fit_classifier,
-    noise_redraw_psnr,
-)
-from lightning_inpaint.evaluation.report import BUNDLED_CLASSIFIER
+from lightning_inpaint.evaluation import Classifier, accuracy, fit_classifier
+from lightning_inpaint.evaluation.features import BUNDLED_CLASSIFIER
 
 
 def coloured(count, seed=0):
@@ -45,14 +37,3 @@ def test_learns_colours():
     pictures, labels = coloured(64)
     net = fit_classifier(pictures, labels, epochs=8, batch_size=16, widths=(4, 4, 4))
     assert accuracy(net, *coloured(32, seed=1)) == 1.0
-
-
-def test_noise_redraw_psnr_counts_the_noise_alone(tiny_generator):
-    for layer in tiny_generator.synthesis.convolutions:
-        layer.noise_strength.fill_(0.0)
-    assert noise_redraw_psnr(tiny_generator, 4) == float("inf")
-
-
-def test_report_refuses_other_sizes(tiny_generator):
-    with pytest.raises(UserError, match="evaluate at 32 pixels"):
-        evaluate_generator(tiny_generator, *coloured(4), samples=2)
