@@ -58,13 +58,26 @@ class ResidualBlock(nn.Module):
         return self.skip(F.avg_pool2d(x, 2), gain) + self.conv1(inner, gain)
 
 
+def minibatch_deviation(x: Tensor, group: int) -> Tensor:
+    """Append the mean standard deviation over groups of consecutive rows as one more channel.
+
+    Karras et al. 2018 (arXiv:1710.10196), section 3: generated pictures that are all alike give
+    themselves away. (N, C, h, w), N a multiple of ``group`` or below it, to (N, C + 1, h, w).
+    """
+    n, _, height, width = x.shape
+    group = min(group, n)
+    y = x.unflatten(0, (n // group, group)).float()
+    deviation = (y.var(dim=1, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
+    channel = deviation.to(x.dtype).repeat_interleave(group).view(n, 1, 1, 1)
+    return torch.cat([x, channel.expand(-1, 1, height, width)], dim=1)
+
+
 class Discriminator(nn.Module):
     """Pictures to one score per class: features projected on an embedding of each class.
 
     The projection of Miyato and Koyama 2018 (arXiv:1802.05637) as StyleGAN2-ADA normalizes it
     (arXiv:2006.06676, appendix), evaluated for all classes, which costs one small product. Pictures are
-    halved by averaging before the second convolution, a quarter of its arithmetic. Rows are independent: there is no minibatch deviation, as in
-    R3GAN (Huang et al. 2024, arXiv:2501.05441), so that one backward pass can serve both players.
+    halved by averaging before the second convolution, a quarter of its arithmetic.
 
     Args:
         resolution: pixels per side, a power of two from 8 on.
@@ -72,6 +85,8 @@ class Discriminator(nn.Module):
         img_channels: picture channels.
         channel_base, channel_max: channels at resolution r are ``min(channel_base // r, max)``.
         cmap_dim: dimensions of the class projection.
+        group: consecutive rows whose deviation is one more feature (see
+            :func:`minibatch_deviation`); 0 = none, and rows are independent.
     """
 
     def __init__(
@@ -82,14 +97,15 @@ class Discriminator(nn.Module):
         channel_base: int = 1536,
         channel_max: int = 256,
         cmap_dim: int = 256,
+        group: int = 0,
     ) -> None:
         super().__init__()
-        self.num_classes = num_classes
+        self.num_classes, self.group = num_classes, group
         sides = [2**i for i in range(resolution.bit_length() - 1, 2, -1)]
         width = {r: min(channel_base // r, channel_max) for r in [*sides, 4]}
         self.from_rgb = EqualizedConv(img_channels, width[resolution], 3)
         self.blocks = nn.ModuleList(ResidualBlock(width[r], width[r // 2]) for r in sides)
-        self.conv = EqualizedConv(width[4], width[4], 3)
+        self.conv = EqualizedConv(width[4] + (1 if group else 0), width[4], 3)
         self.fc = EqualizedLinear(width[4] * 16, width[4], activate=True)
         self.out = EqualizedLinear(width[4], cmap_dim if num_classes else 1)
         if num_classes:
@@ -100,6 +116,8 @@ class Discriminator(nn.Module):
         x = self.from_rgb(x)
         for block in self.blocks:
             x = block(x)
+        if self.group:
+            x = minibatch_deviation(x, self.group)
         x = self.out(self.fc(self.conv(x).flatten(1)))
         if not self.num_classes:
             return x

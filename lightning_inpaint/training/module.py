@@ -47,6 +47,8 @@ class GeneratorTraining(pl.LightningModule):
             for none.
         discriminator_base: channel_base of the discriminator.
         discriminator_max: channel_max of the discriminator.
+        group: Pictures of about one class whose deviation the discriminator sees, against samples that
+            are all alike; 0 for none. The batch must be a multiple of it.
         augment: What the discriminator sees is augmented by: color, translation and cutout, joined by
             commas (DiffAugment, arXiv:2006.10738). Empty for none, which learns faster as long as
             pictures are shown a few dozen times at most.
@@ -85,6 +87,7 @@ class GeneratorTraining(pl.LightningModule):
         noise_limit: float | None = 0.1,
         discriminator_base: int = 1536,
         discriminator_max: int = 256,
+        group: int = 0,
         augment: str = "color,translation,cutout",
         augment_p: float = 1.0,
         mismatch: float = 0.5,
@@ -118,7 +121,11 @@ class GeneratorTraining(pl.LightningModule):
         self.average = AveragedModel(self.generator)
         self.average.requires_grad_(False).eval()
         self.discriminator = Discriminator(
-            resolution, num_classes, channel_base=discriminator_base, channel_max=discriminator_max
+            resolution,
+            num_classes,
+            channel_base=discriminator_base,
+            channel_max=discriminator_max,
+            group=group,
         )
         self.steps = self.seen = 0
         self.register_state_dict_post_hook(_put_counters)
@@ -159,7 +166,7 @@ class GeneratorTraining(pl.LightningModule):
         draws = self.draws
         real = batch["image"].to(self.dtype).div(127.5).sub(1)
         real = real.contiguous(memory_format=torch.channels_last)
-        loss = self._loss(draws, real, batch["label"])
+        loss = self.joint_loss(draws, real, batch["label"])
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         self.manual_backward(loss)
@@ -168,9 +175,19 @@ class GeneratorTraining(pl.LightningModule):
         self.steps += 1
         self.seen += len(real) * self.trainer.world_size
 
-    def _loss(self, draws: StepDraws, real: Tensor, real_labels: Tensor) -> Tensor:
-        """The discriminator's loss, whose backward pass gives both players their gradients."""
+    def joint_loss(self, draws: StepDraws, real: Tensor, real_labels: Tensor) -> Tensor:
+        """The discriminator's loss, whose backward pass gives both players their gradients.
+
+        Args:
+            draws: source of latents, noise and augmentation.
+            real: (N, C, H, W) in [-1, 1].
+            real_labels: (N,).
+        """
         z, labels, noise = self._latents(draws, len(real))
+        if self.hparams.group and labels is not None:
+            # Both halves hold the same classes in the same order: their deviations compare.
+            labels, order = real_labels.sort(stable=True)
+            real, real_labels = real[order], labels
         opposition = Opposition()
         # The generator has a precision of its own: styles and pictures stay float32.
         fake = opposition(self.generator(z, labels, noise))
@@ -204,9 +221,7 @@ class GeneratorTraining(pl.LightningModule):
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half_precision)
 
-    def _latents(
-        self, draws: StepDraws, count: int
-    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def _latents(self, draws: StepDraws, count: int) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         """Latents, classes and noise maps."""
         stream, network = draws.stream(0), self.generator
         z = stream.normal(count, network.z_dim)
