@@ -45,7 +45,7 @@ def fit(data, out, steps, *words):
     network = [f"--model.{name}={value}" for name, value in NETWORK.items()]
     trainer = {"accelerator": "cpu", "devices": 1, "max_steps": steps, "default_root_dir": out}
     trainer |= {"enable_progress_bar": False, "enable_model_summary": False}
-    common = [f"--trainer.{name}={str(value)}" for name, value in trainer.items()]
+    common = [f"--trainer.{name}={value!s}" for name, value in trainer.items()]
     return cli.main(
         [
             *("fit", "--data.path", str(data), "--data.batch_size", "2"),
