@@ -54,24 +54,30 @@ class WalkAnimation(Callback):
         self.milliseconds, self.side = milliseconds, side
         self._left = 0
         self._reports = 0
-        self._frames: list[Tensor] = []
+        self._frames: dict[str, list[Tensor]] = {}
+        self._step = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "predict":
             writer_of(trainer, needed_by=self)
             self._left = self.pictures
-            self._reports, self._frames = 0, []
+            self._reports, self._step, self._frames = 0, 0, {}
 
     def on_sampler_step(
         self, trainer: Trainer, pl_module: LightningModule, state: SamplerState
     ) -> None:
         """Keep a frame, small and on the device."""
-        self._reports += 1
-        if self._left and (self._reports % self.every == 0 or state.step == state.steps):
-            pictures = len(state.batch["id"])
-            shown = min(self._left, pictures) * (len(state.latents) // pictures)
+        names = state.batch["id"]
+        if state.step <= self._step:  # another walk: the batch did not fit into memory as a whole
+            self._reports = 0
+            self._frames = {n: f for n, f in self._frames.items() if n not in names}
+        self._step, self._reports = state.step, self._reports + 1
+        room = self._left - len(self._frames.keys() - set(names))
+        if room > 0 and (self._reports % self.every == 0 or state.step == state.steps):
             # all chains of the batch are decoded, as in the walk: labels belong to whole batches
-            self._frames.append(to_uint8(state.decode(state.latents))[:shown])
+            walks = to_uint8(state.decode(state.latents)).unflatten(0, (len(names), -1))
+            for name, frame in zip(names[:room], walks, strict=False):
+                self._frames.setdefault(name, []).append(frame)
 
     def on_predict_batch_end(
         self,
@@ -83,17 +89,18 @@ class WalkAnimation(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write the animations of a batch."""
-        frames, self._frames, self._reports = self._frames, [], 0
-        if outputs is None or not frames:
+        frames, self._frames, self._reports, self._step = self._frames, {}, 0, 0
+        if outputs is None:
             return
-        shown = min(self._left, len(outputs))
-        self._left -= shown
-        walks = torch.stack(frames).cpu().unflatten(1, (shown, outputs.chains))
         folder = writer_of(trainer).folder
-        for n in filter(lambda n: folder.usable(outputs.id[n]), range(shown)):
-            best = int(outputs.chain[n, 0])
-            path = folder.file("animations", outputs.id[n], f".{self.format}")
-            write_bytes(path, self._encode(walks[:, n, best], outputs.image[n], outputs.mask[n]))
+        for n, name in enumerate(outputs.id):
+            if name not in frames:
+                continue
+            self._left -= 1
+            if folder.usable(name):
+                walk = torch.stack(frames[name])[:, int(outputs.chain[n, 0])].cpu()
+                path = folder.file("animations", name, f".{self.format}")
+                write_bytes(path, self._encode(walk, outputs.image[n], outputs.mask[n]))
 
     def _encode(self, walk: Tensor, image: Tensor, mask: Tensor) -> bytes:
         masked = hatched(to_array(image), mask.permute(1, 2, 0).numpy())

@@ -13,6 +13,8 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import nn
 
+from lightning_inpaint import __version__
+
 __all__ = ["describe_run", "generator_digest"]
 
 #: Settings on which no result depends; they may change between a start and its resumption.
@@ -59,8 +61,8 @@ def _model_settings(module: LightningModule) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    names = ("torch", "pytorch-lightning", "lightning-inpaint", "numpy", "pillow")
-    versions = {"python": platform.python_version()}
+    names = ("torch", "pytorch-lightning", "numpy", "pillow")
+    versions = {"python": platform.python_version(), "lightning-inpaint": __version__}
     for name in names:
         try:
             versions[name] = metadata.version(name)

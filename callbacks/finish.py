@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +33,7 @@ class RunResult:
         resumed: Pictures that were finished before this start.
         completed: Pictures finished since.
         evaluations: Gradient evaluations since, of all chains together.
+        failed: (id, reason) of each picture that could be read, but not be completed.
     """
 
     folder: OutputFolder
@@ -41,6 +42,7 @@ class RunResult:
     resumed: int = 0
     completed: int = 0
     evaluations: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
@@ -55,14 +57,20 @@ class RunResult:
         return list(dict.fromkeys(row["id"] for row in self.rows))
 
     @property
+    def left_out(self) -> list[tuple[str, str]]:
+        """(id, status) of each picture that has no completions."""
+        skipped = [(picture, f"skipped: {reason}") for picture, reason in self.skipped]
+        return [*skipped, *((picture, f"failed: {reason}") for picture, reason in self.failed)]
+
+    @property
     def failures(self) -> list[tuple[str, str]]:
-        """(id, reason) of what went wrong: skipped pictures and failed chains."""
+        """(id, reason) of what went wrong: pictures without completions and failed chains."""
         failed = [
             (f"{row['id']} (chain {row['chain']})", row["status"].removeprefix("failed: "))
             for row in self.rows
             if row["status"].startswith("failed")
         ]
-        return [*self.skipped, *failed]
+        return [*self.skipped, *self.failed, *failed]
 
 
 class Finisher(Callback):

@@ -16,6 +16,7 @@ from callbacks.atomic import write_bytes, write_text
 from callbacks.figure import Views, load_views
 from callbacks.finish import Finisher, RunResult
 from callbacks.layout import OutputFolder
+from callbacks.uncertainty import spread_view
 from lightning_inpaint.errors import UserError
 
 __all__ = ["Gallery"]
@@ -54,7 +55,7 @@ class Gallery(Finisher):
     def finish(self, trainer: Trainer, run: RunResult) -> None:
         shown = run.pictures[: self.pictures]
         entries = [_entry(run.folder, picture, self.chains) for picture in shown]
-        entries += [{"id": name, "status": f"skipped: {why}"} for name, why in run.skipped]
+        entries += [{"id": name, "status": status} for name, status in run.left_out]
         page = {
             "title": self.title,
             "left_out": len(run.pictures) - len(shown),
@@ -74,8 +75,9 @@ def _entry(folder: OutputFolder, picture: str, chains: int) -> dict[str, Any]:
     record = folder.read_record(picture)
     completions = record["completions"]
     spread = folder.file("uncertainty", picture, ".png")
+    arrays = spread.with_suffix(".npz")
     views = load_views(folder, record, chains)
-    cells = [*_cells(views), *([np.array(Image.open(spread))] if spread.exists() else [])]
+    cells = [*_cells(views), *([spread_view(arrays)] if arrays.exists() else [])]
     strip = folder.file("thumbnails", picture, ".webp")
     write_bytes(strip, _strip(cells))
     statuses = [each["status"] for each in completions]
@@ -86,7 +88,7 @@ def _entry(folder: OutputFolder, picture: str, chains: int) -> dict[str, Any]:
         "energy": completions[0]["last_energy"],
         "psnr": completions[0]["known_psnr"],
         "diversity": record["diversity"],
-        "label": record["label"],
+        "label": _label(record),
         "strip": folder.relative(strip),
         "shown": len(views.generated),
         "spread": folder.relative(spread) if spread.exists() else None,
@@ -97,6 +99,11 @@ def _entry(folder: OutputFolder, picture: str, chains: int) -> dict[str, Any]:
         "record": folder.relative(folder.record(picture)),
         "curve": _curve(record["curve"]),
     }
+
+
+def _label(record: dict[str, Any]) -> Any:
+    inferred = record.get("inferred")
+    return f"{inferred['name']}, inferred" if inferred else record["label"]
 
 
 def _box(original: dict[str, Any] | None) -> list[float] | None:

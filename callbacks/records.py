@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,7 +19,11 @@ CURVE_POINTS = 120
 
 
 def picture_record(
-    completions: Completions, n: int, files: dict[str, Any], run: dict[str, Any]
+    completions: Completions,
+    n: int,
+    files: dict[str, Any],
+    run: dict[str, Any],
+    notes: Sequence[dict[str, str]] = (),
 ) -> dict[str, Any]:
     """The record of the ``n``-th picture of a batch, as JSON.
 
@@ -28,6 +34,7 @@ def picture_record(
         n: Position in the batch.
         files: ``input`` and, per completion, lists ``composite`` and ``raw`` of relative paths.
         run: Settings, generator and versions of the run.
+        notes: What about the picture may not be as meant, each a ``kind`` and a sentence ``text``.
     """
     source = completions.source[n]
     label = int(completions.label[n])
@@ -36,6 +43,8 @@ def picture_record(
         "id": completions.id[n],
         "index": completions.index[n],
         "label": label if label >= 0 else None,
+        "inferred": _inferred(completions, n) if label < 0 else None,
+        "notes": list(notes),
         "seed": completions.seed,
         "steps": completions.steps,
         "original": _original(source) if source is not None else None,
@@ -49,6 +58,7 @@ def picture_record(
 
 def table_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per completion, best first: the columns of ``energies.csv``."""
+    picture = {**_inferred_columns(record.get("inferred")), **_notes_column(record.get("notes"))}
     return [
         {
             "id": record["id"],
@@ -62,6 +72,8 @@ def table_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
             "status": each["status"],
             "label": record["label"],
             "diversity": record["diversity"],
+            **({"chain_class": each["class"]} if each.get("class") is not None else {}),
+            **picture,
             **each["diagnostics"],
         }
         for each in record["completions"]
@@ -96,6 +108,43 @@ def number(value: float | Tensor) -> float | int | None:
     return int(short) if short.is_integer() else short
 
 
+def _inferred(completions: Completions, n: int) -> dict[str, Any] | None:
+    """The posterior over the classes of a picture without a label; entropy in nats."""
+    if completions.class_posterior is None:
+        return None
+    chances = completions.class_posterior[n].double()
+    best = int(chances.argmax())
+    named = {_class_name(completions, c): number(p) for c, p in enumerate(chances)}
+    return {
+        "label": best,
+        "name": _class_name(completions, best),
+        "probability": number(chances[best]),
+        "entropy": number(torch.special.entr(chances).sum()),
+        "posterior": named,
+    }
+
+
+def _class_name(completions: Completions, label: int) -> str:
+    names = completions.class_names
+    return names[label] if label < len(names) else str(label)
+
+
+def _inferred_columns(inferred: dict[str, Any] | None) -> dict[str, Any]:
+    if inferred is None:
+        return {}
+    likely = {name: p for name, p in inferred["posterior"].items() if p and p >= 1e-4}
+    return {
+        "inferred_label": inferred["name"],
+        "inferred_probability": inferred["probability"],
+        "class_entropy": inferred["entropy"],
+        "class_posterior": json.dumps(likely, ensure_ascii=False),
+    }
+
+
+def _notes_column(notes: Sequence[dict[str, str]] | None) -> dict[str, str]:
+    return {"notes": "; ".join(note["kind"] for note in notes)} if notes else {}
+
+
 def _original(source: Any) -> dict[str, Any]:
     height, width = source.image.shape[:2]
     box = [int(edge) for edge in source.box]
@@ -111,10 +160,18 @@ def _completion(completions: Completions, n: int, k: int, files: dict[str, Any])
         "last_energy": number(completions.energy[n, k]),
         "known_psnr": number(completions.psnr[n, k]),
         "status": completions.status[n][k],
+        "class": _drawn_class(completions, n, k),
         "diagnostics": {
             name: number(values[n, k]) for name, values in sorted(completions.diagnostics.items())
         },
     }
+
+
+def _drawn_class(completions: Completions, n: int, k: int) -> str | None:
+    """The class that a chain walked in, where that is no label of the picture."""
+    if completions.chain_label is None or int(completions.label[n]) >= 0:
+        return None
+    return _class_name(completions, int(completions.chain_label[n, k]))
 
 
 def _curve(completions: Completions, n: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ def begin_run(
     earlier = None if overwrite else _read(path)
     if earlier is not None:
         _refuse_changes(folder.root, earlier, run)
+        if write:
+            _warn_of_versions(folder.root, earlier.get("versions", {}), run["versions"])
     elif write:
         # Records without a run.json are leftovers of nobody knows what: they must not pass as done.
         for picture in list(folder.finished()):
@@ -99,6 +102,17 @@ def _refuse_changes(root: Path, earlier: dict[str, Any], run: dict[str, Any]) ->
         raise UserError(
             f"{root} holds a run with other settings ({'; '.join(changes)}): pass --overwrite to "
             "replace it, or another --output_dir."
+        )
+
+
+def _warn_of_versions(root: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    # no refusal: the same draws to the eye, but not to the last digit
+    changes = list(_changes(before, now))
+    if changes:
+        warnings.warn(
+            f"{root} was begun with other versions ({'; '.join(changes)}): pictures of now and of then "
+            "may differ from a single run's in their last digits.",
+            stacklevel=2,
         )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from statistics import median
+from typing import Any
 
 from pytorch_lightning import Trainer
 
@@ -11,6 +13,9 @@ from callbacks.finish import Finisher, RunResult
 from lightning_inpaint.errors import UserError
 
 __all__ = ["Summary", "summary_text"]
+
+#: Split R-hat above which chains are said to disagree; the default's few draws put it up to 1.1.
+LARGE_RHAT = 1.1
 
 
 class Summary(Finisher):
@@ -51,9 +56,34 @@ def summary_text(run: RunResult, failures: int = 10) -> str:
             f"{run.evaluations:,} gradient evaluations"
         )
     if status["restarted"]:
-        lines.append(f"  {_count(status['restarted'], 'chain')} restarted")
+        lines.append(f"  {_count(status['restarted'], 'chain')} restarted with smaller steps")
+    lines += [*_inferred(best.values()), *_disagreement(best.values()), *_notes(best.values())]
     lines += _failures(run, failures)
     return "\n".join([*lines, *_files(run), ""])
+
+
+def _inferred(pictures: Iterable[dict[str, Any]]) -> list[str]:
+    inferred = sum("inferred_label" in row for row in pictures)
+    where = "see inferred_label and class_posterior in energies.csv"
+    return [f"  class inferred for {_count(inferred, 'picture')}: {where}"] if inferred else []
+
+
+def _disagreement(pictures: Iterable[dict[str, Any]]) -> list[str]:
+    rhat = [row["rhat"] for row in pictures if row.get("rhat") is not None]
+    large = sum(value > LARGE_RHAT for value in rhat)
+    if not rhat or median(rhat) <= LARGE_RHAT:
+        return []
+    return [
+        f"  the chains of {large} of {_count(len(rhat), 'picture')} disagree (R-hat above {LARGE_RHAT}, "
+        f"median {median(rhat):.2f}):\n    take completions for examples, not their shares for "
+        "probabilities, or walk longer: --config configs/exact.yaml"
+    ]
+
+
+def _notes(pictures: Iterable[dict[str, Any]]) -> list[str]:
+    kinds = Counter(kind for row in pictures if "notes" in row for kind in row["notes"].split("; "))
+    found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    return [f"  masks that deserve a look: {found} (column notes of energies.csv)"] if found else []
 
 
 def _failures(run: RunResult, limit: int) -> list[str]:

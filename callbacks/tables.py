@@ -34,8 +34,10 @@ class EnergyTable(Finisher):
     One row per completion, in the order of the data set and best first, with the columns id, index,
     chain, seed, steps, first_energy, last_energy, known_psnr (dB, of the raw output), status, label
     (of the picture, if known), diversity (mean distance between the picture's completions in the
-    hole; several chains only) and the sampler's own diagnostics. An energy is the sum over the known
-    values of (generated - given)^2 with pictures in [-1, 1]. Pictures that could not be read come last.
+    hole; several chains only) and the sampler's own diagnostics, rhat and ess of a picture's chains among
+    them. Where labels are inferred there are inferred_label, inferred_probability, class_entropy (nats),
+    class_posterior (JSON) and chain_class; where masks deserve a look, notes. An energy is the sum over
+    the known values of (generated - given)^2 with pictures in [-1, 1]. Pictures without completions come last.
     The table is made from the records, so an interrupted and resumed run ends with the same one.
     """
 
@@ -46,11 +48,11 @@ class EnergyTable(Finisher):
 def energies_csv(run: RunResult) -> str:
     """The table as text."""
     extra = sorted({name for row in run.rows for name in row} - set(COLUMNS))
-    skipped: list[dict[str, Any]] = [
-        {"id": picture, "status": f"skipped: {reason}"} for picture, reason in run.skipped
+    left_out: list[dict[str, Any]] = [
+        {"id": picture, "status": status} for picture, status in run.left_out
     ]
     text = io.StringIO()
     writer = csv.DictWriter(text, [*COLUMNS, *extra], lineterminator="\n")
     writer.writeheader()
-    writer.writerows([*run.rows, *skipped])
+    writer.writerows([*run.rows, *left_out])
     return text.getvalue()

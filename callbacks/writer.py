@@ -90,6 +90,7 @@ class CompletionWriter(BasePredictionWriter):
         """Write all files of a batch, picture by picture."""
         if prediction is None:
             return
+        self._take_notes(trainer)
         for n, picture in enumerate(prediction.id):
             if self.folder.usable(picture):
                 self._write_picture(prediction, n)
@@ -103,8 +104,9 @@ class CompletionWriter(BasePredictionWriter):
         if self._result is None:
             data = getattr(trainer, "datamodule", None)
             skipped_here = [*getattr(data, "skipped", []), *self._unwritten]
-            own = (skipped_here, self._completed, self._evaluations)
-            skipped, completed, evaluations = zip(*gather(own), strict=True)
+            failed_here = list(getattr(trainer.lightning_module, "failures", []))
+            own = (skipped_here, failed_here, self._completed, self._evaluations)
+            skipped, failed, completed, evaluations = zip(*gather(own), strict=True)
             self._result = RunResult(
                 folder=self.folder,
                 skipped=sorted({entry for entries in skipped for entry in entries}),
@@ -112,6 +114,7 @@ class CompletionWriter(BasePredictionWriter):
                 resumed=self._resumed,
                 completed=sum(completed),
                 evaluations=sum(evaluations),
+                failed=sorted({entry for entries in failed for entry in entries}),
             )
         return self._result
 
@@ -119,6 +122,8 @@ class CompletionWriter(BasePredictionWriter):
         self._result: RunResult | None = None
         self._run: dict[str, Any] = {}
         self._unwritten: list[tuple[str, str]] = []
+        self._notes: dict[str, list[dict[str, str]]] = {}  # of the pictures under way
+        self._noted = 0
         self._started = time.monotonic()
         self._resumed = self._completed = self._evaluations = 0
 
@@ -132,6 +137,12 @@ class CompletionWriter(BasePredictionWriter):
         left_out = whole_batches(served, finished, data.block_size(devices), devices)
         data.leave_out(left_out)
         self._resumed = len(left_out)
+
+    def _take_notes(self, trainer: Trainer) -> None:
+        notes = getattr(getattr(trainer, "datamodule", None), "notes", [])
+        for picture, kind, text in notes[self._noted :]:
+            self._notes.setdefault(picture, []).append({"kind": kind, "text": text})
+        self._noted = len(notes)
 
     def _write_picture(self, completions: Completions, n: int) -> None:
         picture, chains = completions.id[n], completions.chains
@@ -151,7 +162,8 @@ class CompletionWriter(BasePredictionWriter):
                 path = self.folder.file(folder, picture, suffix(self.format), k, chains)
                 write_bytes(path, encode(pixels, self.format, self.quality))
                 files[kind].append(self.folder.relative(path))
-        write_json(record, picture_record(completions, n, files, self._run))
+        notes = self._notes.pop(picture, [])
+        write_json(record, picture_record(completions, n, files, self._run, notes))
 
 
 def _evaluations(completions: Completions) -> int:

@@ -58,9 +58,11 @@ def collate(items):
 class MadeUp(LightningModule):
     """Stands in for LatentInpainter: the same attributes, hooks and results, no mathematics."""
 
-    def __init__(self, chains=1, seed=0, failing=()):
+    def __init__(self, chains=1, seed=0, failing=(), rhat=None, failures=()):
         super().__init__()
-        self.save_hyperparameters(ignore="failing")
+        self.save_hyperparameters(ignore=["failing", "rhat", "failures"])
+        self.rhat = rhat
+        self.failures = list(failures)
         self.generator = nn.Linear(2, 2)
         nn.init.constant_(self.generator.weight, 0.5)
         nn.init.zeros_(self.generator.bias)
@@ -96,8 +98,12 @@ class MadeUp(LightningModule):
             seed=self.seed,
             steps=STEPS,
             status=[["failed: not finite" if bad else "ok"] * shape[1] for bad in failed],
-            diagnostics={"acceptance": torch.full(shape, 0.5)},
+            diagnostics=self._diagnostics(shape),
         )
+
+    def _diagnostics(self, shape):
+        figures = {"acceptance": 0.5} | ({} if self.rhat is None else {"rhat": self.rhat})
+        return {name: torch.full(shape, value) for name, value in figures.items()}
 
     def _picture(self, name):
         """Raw pictures (K, C, H, W) and energies (T, K), the lowest last energy first."""
@@ -133,6 +139,7 @@ class MadeUpData(LightningDataModule):
         self.order = list(range(len(self.ids)))
         self.batch_size = batch_size
         self.skipped = list(skipped)
+        self.notes = []
 
     def leave_out(self, ids):
         self.order = [position for position in self.order if self.ids[position] not in ids]

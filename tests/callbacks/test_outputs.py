@@ -1,6 +1,7 @@
 """What is made once at the end: table, figures, uncertainty, animation, summary."""
 
 import csv
+import json
 import re
 
 import numpy as np
@@ -12,12 +13,14 @@ from callbacks import (
     CompletionFigure,
     CompletionWriter,
     EnergyTable,
+    Gallery,
     Summary,
     UncertaintyMaps,
     WalkAnimation,
 )
 from callbacks.drawing import Chart, contact_sheet, heat, line_chart
-from callbacks.uncertainty import posterior_spread
+from callbacks.uncertainty import pasted_spread, posterior_spread, spread_view
+from lightning_inpaint.completions import Source
 from lightning_inpaint.errors import UserError
 from tests.callbacks.made_up import files_below
 
@@ -107,11 +110,41 @@ def test_posterior_spread_against_the_definition():
 def test_uncertainty_is_zero_where_known(tmp_path, predict, made_up):
     predict([CompletionWriter(str(tmp_path)), UncertaintyMaps()], module=made_up(chains=4))
     assert "cat/c.npz" in files_below(tmp_path / "uncertainty")
-    maps = np.load(tmp_path / "uncertainty/a.npz")
+    maps = np.load(tmp_path / "uncertainty/b.npz")
     assert (maps["std"][:, :4] == 0).all()
     assert (maps["std"][:, 4:] > 0).mean() > 0.95
-    with Image.open(tmp_path / "uncertainty/a.png") as image:
+    with Image.open(tmp_path / "uncertainty/b.png") as image:
         assert image.size == (8, 8)
+
+
+def test_uncertainty_of_a_larger_original_has_its_size(tmp_path, predict, made_up):
+    module = made_up(chains=3)
+    writer = CompletionWriter(str(tmp_path), blend="none")
+    predict([writer, UncertaintyMaps(), Gallery()], module=module, names=["big", "small"])
+    arrays = np.load(tmp_path / "uncertainty/big.npz")
+    completions = [
+        np.array(Image.open(tmp_path / f"composites/big_c0{k}.png")) / 255 for k in (1, 2, 3)
+    ]
+    assert arrays["std"].shape == (20, 24, 3)
+    np.testing.assert_allclose(arrays["std"], np.std(completions, axis=0, ddof=1), atol=1e-3)
+    np.testing.assert_allclose(arrays["mean"], np.mean(completions, axis=0), atol=1e-3)
+    assert (arrays["std"][:, :12] == 0).all()
+    assert arrays["fitted_std"].shape == (8, 8, 3)
+    assert Image.open(tmp_path / "uncertainty/big.png").size == (24, 20)
+    small = np.array(Image.open(tmp_path / "uncertainty/small.png"))
+    np.testing.assert_array_equal(spread_view(tmp_path / "uncertainty/small.npz"), small)
+    assert spread_view(tmp_path / "uncertainty/big.npz").shape == (8, 8, 3)
+
+
+def test_pasted_spread_leaves_alpha_out_and_takes_grey():
+    rng = np.random.default_rng(0)
+    raw = torch.randint(0, 256, (3, 3, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
+    mask = np.full((8, 8), 255, np.uint8)
+    for shape, channels in (((8, 8), 1), ((8, 8, 2), 1), ((8, 8, 4), 3)):
+        source = Source("x", rng.integers(0, 256, shape, dtype=np.uint8), mask, (0, 0, 8, 8))
+        mean, std = pasted_spread(source, raw, "none")
+        assert mean.shape == std.shape == (8, 8, channels)
+        assert std.mean() > 0.05
 
 
 def test_uncertainty_needs_several_chains(tmp_path, predict):
@@ -137,6 +170,59 @@ def test_animation_shows_the_walk(tmp_path, predict, made_up, kind):
 def test_animation_options_are_checked(name):
     with pytest.raises(UserError, match=f"WalkAnimation's {name} is 0"):
         WalkAnimation(**{name: 0})
+
+
+def test_summary_says_when_chains_disagree(tmp_path, predict, made_up, capsys):
+    for rhat, words in ((1.02, None), (1.7, "the chains of 4 of 4 pictures disagree (R-hat above")):
+        folder = tmp_path / str(rhat)
+        predict([CompletionWriter(str(folder)), Summary()], module=made_up(chains=2, rhat=rhat))
+        out = capsys.readouterr().out
+        assert (words in out) if words else ("disagree" not in out)
+
+
+def test_notes_of_pictures_are_kept_and_counted(tmp_path, predict, made_up_data, capsys):
+    data = made_up_data(["a", "b", "c"])
+    data.notes = [("a", "inverted", "it looks inverted."), ("a", "outside", "9 % lies outside.")]
+    data.notes += [("c", "inverted", "it looks inverted.")]
+    predict([CompletionWriter(str(tmp_path)), EnergyTable(), Summary()], data=data)
+    assert "masks that deserve a look: 2 inverted, 1 outside" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "energies.csv").open()))
+    assert [row["notes"] for row in rows] == ["inverted; outside", "", "inverted"]
+    record = json.loads((tmp_path / "records/c.json").read_text())
+    assert record["notes"] == [{"kind": "inverted", "text": "it looks inverted."}]
+
+
+def test_pictures_that_could_not_be_completed_are_listed_as_failed(
+    tmp_path, predict, made_up, made_up_data, capsys
+):
+    module = made_up(failures=[("huge", "out of memory with this picture alone")])
+    summary = Summary()
+    callbacks = [CompletionWriter(str(tmp_path)), EnergyTable(), Gallery(), summary]
+    predict(callbacks, module=module, data=made_up_data(["a"]))
+    rows = list(csv.DictReader((tmp_path / "energies.csv").open()))
+    assert rows[-1]["status"] == "failed: out of memory with this picture alone"
+    assert "huge: out of memory" in capsys.readouterr().out
+    assert summary.result.failures == [("huge", "out of memory with this picture alone")]
+    assert not (tmp_path / "records/huge.json").exists()  # so that the next start tries it again
+
+
+def test_animation_of_a_batch_in_parts(tmp_path, predict, made_up):
+    class InParts(made_up):
+        """Reports the whole batch once, fails, and goes on in two parts."""
+
+        def _report(self, batch, batch_idx, trace):
+            report = super()._report
+            report(
+                batch, batch_idx, trace[:, :, :1].expand(-1, -1, self.chains)[:10].repeat(3, 1, 1)
+            )
+            for rows in (slice(0, 2), slice(2, None)):
+                report({**batch, "id": batch["id"][rows]}, batch_idx, trace[:, rows])
+
+    callbacks = [CompletionWriter(str(tmp_path)), WalkAnimation(pictures=2)]
+    predict(callbacks, module=InParts(), names="abc")
+    assert files_below(tmp_path / "animations") == ["a.gif", "b.gif"]
+    with Image.open(tmp_path / "animations/b.gif") as image:
+        assert image.n_frames == 3
 
 
 def test_summary_fits_a_screen_and_names_failures(tmp_path, predict, made_up, made_up_data, capsys):

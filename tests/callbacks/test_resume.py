@@ -114,6 +114,15 @@ def test_overwrite_replaces_the_run(tmp_path, predict, made_up, made_up_data):
     assert json.loads((tmp_path / "run.json").read_text())["settings"]["model.seed"] == 1
 
 
+def test_other_versions_are_mentioned_and_not_refused(tmp_path, predict, made_up, made_up_data):
+    start(predict, everything(tmp_path), made_up(), made_up_data(IDS[:2]))
+    run = json.loads((tmp_path / "run.json").read_text())
+    run["versions"]["torch"] = "1.0"
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    with pytest.warns(UserWarning, match=r"begun with other versions \(torch was '1\.0' and is '"):
+        assert start(predict, everything(tmp_path), made_up(), made_up_data(IDS)) == IDS[2:]
+
+
 def test_damaged_run_file(tmp_path, predict, made_up, made_up_data):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(UserError, match=r"run\.json cannot be read"):

@@ -1,0 +1,99 @@
+"""A user's own generator, from Python and on the command line, with nothing set but its name."""
+
+import csv
+import json
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import cli
+from lightning_inpaint import LatentInpainter, UserError
+
+SOURCE = '''
+import torch
+from torch import nn
+
+
+class Plain(nn.Module):
+    """A DCGAN-like module that knows nothing of this project."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.ConvTranspose2d(5, 4, 4), nn.ReLU(), nn.ConvTranspose2d(4, 3, 5), nn.Tanh())
+
+    def forward(self, z):
+        return self.net(z)
+
+
+class Conditional(nn.Module):
+    z_dim, num_classes, class_names = 5, 2, ("dark", "light")
+
+    def forward(self, z, labels):
+        shade = (labels * 1.6 - 0.8).view(-1, 1, 1, 1)
+        return (z[:, :3, None, None].expand(-1, 3, 8, 8) * 0.05 + shade).clamp(-1, 1)
+'''
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """A module of the user's, importable from the folder the program is started in."""
+    (tmp_path / "my_generators.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "my_generators"
+
+
+SEED = ["--model.sampler", "seed", "--model.sampler.steps", "4", "--trainer.accelerator", "cpu"]
+
+
+def predict(generator, out, *words):
+    common = ["--model.generator", generator, "--output_dir", str(out)]
+    return cli.main(["predict", *common, *SEED, *words])
+
+
+def test_own_module_on_the_command_line(own_module, tmp_path):
+    out = tmp_path / "out"
+    assert predict(f"{own_module}.Plain", out, "--data.num", "2") == 0
+    assert len(list((out / "composites").glob("*.png"))) == 2
+    assert json.loads((out / "run.json").read_text())["settings"]["model.latents"] == "z"
+
+
+def test_classes_that_are_not_given_are_reported_with_their_probabilities(
+    own_module, tmp_path, capsys
+):
+    (tmp_path / "in").mkdir()
+    for name, shade in (("day", 230), ("night", 25)):
+        Image.new("RGB", (8, 8), (shade, shade, shade)).save(tmp_path / "in" / f"{name}.png")
+    words = ["--data", "FolderMasks", "--data.images", str(tmp_path / "in")]
+    out = tmp_path / "out"
+    assert predict(f"{own_module}:Conditional", out, *words, "--model.chains", "2") == 0
+    with open(out / "energies.csv", newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    for name, expected in (("day", "light"), ("night", "dark")):
+        row = rows[name]
+        assert row["label"] == ""
+        assert row["inferred_label"] == row["chain_class"] == expected
+        assert float(row["inferred_probability"]) > 0.9
+        assert json.loads(row["class_posterior"])[expected] > 0.9
+        assert 0 <= float(row["class_entropy"]) < 0.33
+        inferred = json.loads((out / "records" / f"{name}.json").read_text())["inferred"]
+        assert sum(inferred["posterior"].values()) == pytest.approx(1, abs=1e-5)
+        assert inferred["name"] == expected
+    assert "class inferred for 2 pictures" in capsys.readouterr().out
+
+
+def test_own_module_from_python_needs_no_attributes():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 3 * 64), nn.Unflatten(1, (3, 8, 8)), nn.Sigmoid())
+    module = LatentInpainter(network, chains=2)
+    assert module.hparams["latents"] == "z"
+    batch = {"image": torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "mask": torch.zeros(1, 1, 8, 8)}
+    assert module.predict_step(batch).raw.shape == (1, 2, 3, 8, 8)
+    with pytest.raises(UserError, match="only 'z' can be sampled"):
+        LatentInpainter(network, latents="z++noise")
+
+
+def test_default_latents_are_the_richest(tiny_generator):
+    assert LatentInpainter(tiny_generator).space.name == "z++noise"
