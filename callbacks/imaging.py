@@ -9,7 +9,15 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["PictureFormat", "encode", "masked_picture", "split_masked", "suffix", "to_array"]
+__all__ = [
+    "PictureFormat",
+    "encode",
+    "masked_picture",
+    "split_masked",
+    "suffix",
+    "to_array",
+    "without_alpha",
+]
 
 PictureFormat = Literal["png", "jpeg", "webp"]
 
@@ -17,6 +25,12 @@ PictureFormat = Literal["png", "jpeg", "webp"]
 def to_array(picture: Tensor) -> np.ndarray:
     """uint8 ``(C, H, W)`` tensor to an ``(H, W, C)`` array."""
     return np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
+
+
+def without_alpha(array: np.ndarray) -> np.ndarray:
+    """Picture ``(H, W)`` or ``(H, W, 1 to 4)`` as ``(H, W, 1 or 3)``."""
+    array = array[..., None] if array.ndim == 2 else array
+    return array[..., : 1 if array.shape[2] < 3 else 3]
 
 
 def suffix(picture_format: PictureFormat) -> str:

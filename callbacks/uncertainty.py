@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -12,12 +13,15 @@ from torch import Tensor
 from callbacks.atomic import write_bytes
 from callbacks.drawing import heat
 from callbacks.finish import writer_of
-from callbacks.imaging import encode, to_array
-from lightning_inpaint.completions import Completions, Source
-from lightning_inpaint.compositing import Blend, paste_into_source
+from callbacks.imaging import encode, to_array, without_alpha
+from callbacks.layout import OutputFolder
+from lightning_inpaint.completions import Completions
 from lightning_inpaint.errors import UserError
 
-__all__ = ["UncertaintyMaps", "pasted_spread", "posterior_spread", "spread_view"]
+if TYPE_CHECKING:
+    from callbacks.writer import CompletionWriter
+
+__all__ = ["RunningSpread", "UncertaintyMaps", "posterior_spread", "spread_view"]
 
 
 class UncertaintyMaps(Callback):
@@ -38,33 +42,69 @@ class UncertaintyMaps(Callback):
         if not scale > 0:
             raise UserError(f"UncertaintyMaps' scale is {scale}: it must be greater than 0.")
         self.scale = scale
+        self._spread = RunningSpread()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "predict":
             writer_of(trainer, needed_by=self)
 
-    def on_predict_batch_end(
+    def on_composite(
         self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Completions | None,
-        batch: object,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        writer: CompletionWriter,
+        completions: Completions,
+        n: int,
+        k: int,
+        composite: np.ndarray,
     ) -> None:
-        """Write the maps of a batch."""
-        if outputs is None or outputs.chains < 2:
+        """Take in one completion, as it is written; the last one of a picture completes its maps."""
+        if completions.chains < 2:
             return
-        writer = writer_of(trainer)
-        for n, picture in enumerate(outputs.id):
-            if not writer.folder.usable(picture):
-                continue
-            arrays = _arrays(outputs, n, writer.blend)
-            colours = _colours(arrays["std"], self.scale)
-            packed = io.BytesIO()
-            np.savez_compressed(packed, scale=np.float32(self.scale), **arrays)
-            write_bytes(writer.folder.file("uncertainty", picture, ".png"), encode(colours))
-            write_bytes(writer.folder.file("uncertainty", picture, ".npz"), packed.getvalue())
+        if k == 0:
+            self._spread = RunningSpread()
+        if completions.source[n] is not None:
+            self._spread.add(without_alpha(composite).astype(np.float32) / 255)
+        if k + 1 == completions.chains:
+            self._write(writer.folder, completions, n)
+
+    def _write(self, folder: OutputFolder, completions: Completions, n: int) -> None:
+        mean, std = posterior_spread(completions.composite[n])
+        arrays = {"mean": mean, "std": std}
+        if completions.source[n] is not None:
+            large = {"mean": self._spread.mean, "std": self._spread.std}
+            arrays = {key: value.astype(np.float16) for key, value in large.items()}
+            arrays["fitted_std"] = std
+        packed = io.BytesIO()
+        np.savez_compressed(packed, scale=np.float32(self.scale), **arrays)
+        colours = _colours(arrays["std"], self.scale)
+        picture = completions.id[n]
+        write_bytes(folder.file("uncertainty", picture, ".png"), encode(colours))
+        write_bytes(folder.file("uncertainty", picture, ".npz"), packed.getvalue())
+
+
+class RunningSpread:
+    """Mean and standard deviation of arrays that come one by one (Welford's recursion).
+
+    Attributes:
+        count: arrays so far.
+        mean: of them, entry by entry.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = np.zeros((), np.float32)
+        self._squares = np.zeros((), np.float32)
+
+    def add(self, values: np.ndarray) -> None:
+        """Take in one more."""
+        before = values - self.mean
+        self.count += 1
+        self.mean = self.mean + before / self.count
+        self._squares = self._squares + before * (values - self.mean)
+
+    @property
+    def std(self) -> np.ndarray:
+        """Over ``count - 1``."""
+        return np.sqrt(self._squares / (self.count - 1))
 
 
 def spread_view(path: Path) -> np.ndarray:
@@ -74,41 +114,9 @@ def spread_view(path: Path) -> np.ndarray:
         return _colours(std, float(arrays["scale"]))
 
 
-def _arrays(completions: Completions, n: int, blend: Blend) -> dict[str, np.ndarray]:
-    mean, std = posterior_spread(completions.composite[n])
-    source = completions.source[n]
-    if source is None:
-        return {"mean": mean, "std": std}
-    full_mean, full_std = pasted_spread(source, completions.raw[n], blend)
-    halved = {"mean": full_mean.astype(np.float16), "std": full_std.astype(np.float16)}
-    return {**halved, "fitted_std": std}
-
-
 def _colours(std: np.ndarray, scale: float) -> np.ndarray:
     overall = np.sqrt(np.square(std.astype(np.float32)).mean(axis=2))
     return heat((overall / scale).clip(0, 1))
-
-
-def pasted_spread(source: Source, raw: Tensor, blend: Blend) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over the chains at the size of the original, without its alpha.
-
-    Args:
-        source: The original.
-        raw: uint8 ``(K, C, h, w)``, K > 1, the generated pictures.
-        blend: How they get back into it.
-
-    Returns:
-        Two float32 arrays ``(H, W, C)`` in units of the data range. One completion is held at a time.
-    """
-    count, mean, squares = 0, np.float32(0), np.float32(0)
-    for each in raw:  # Welford's recursion
-        pasted = paste_into_source(source, to_array(each), blend)
-        pixels = pasted[..., None] if pasted.ndim == 2 else pasted
-        pixels = pixels[..., : 1 if pixels.shape[2] < 3 else 3].astype(np.float32) / 255
-        count, before = count + 1, pixels - mean
-        mean = mean + before / count
-        squares = squares + before * (pixels - mean)
-    return np.asarray(mean), np.sqrt(np.asarray(squares) / (count - 1))
 
 
 def posterior_spread(completions: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -29,7 +29,8 @@ class CompletionWriter(BasePredictionWriter):
     See :class:`callbacks.layout.OutputFolder` for the files. They appear whole or not at all, and the record
     comes last: a picture with a record is finished. Every process writes its own pictures; on
     several machines the folder must be on a file system that all of them see. A second start in the
-    same folder continues, and refuses to if settings or generator have changed.
+    same folder continues, and refuses to if settings or generator have changed. A callback that defines
+    ``on_composite(writer, completions, n, k, array)`` sees each completion as it is written.
 
     Example::
 
@@ -76,6 +77,7 @@ class CompletionWriter(BasePredictionWriter):
         # The record is the last word about a picture, so other callbacks write theirs before.
         others = [each for each in trainer.callbacks if each is not self]  # type: ignore[attr-defined]
         trainer.callbacks = [*others, self]  # type: ignore[attr-defined]
+        self._watchers = [each for each in others if hasattr(each, "on_composite")]
 
     def write_on_batch_end(
         self,
@@ -124,6 +126,7 @@ class CompletionWriter(BasePredictionWriter):
         self._unwritten: list[tuple[str, str]] = []
         self._notes: dict[str, list[dict[str, str]]] = {}  # of the pictures under way
         self._noted = 0
+        self._watchers: list[Any] = []
         self._started = time.monotonic()
         self._resumed = self._completed = self._evaluations = 0
 
@@ -157,6 +160,8 @@ class CompletionWriter(BasePredictionWriter):
             source = completions.source[n]
             if source is not None:
                 composite = paste_into_source(source, raw, self.blend)
+            for watcher in self._watchers:
+                watcher.on_composite(self, completions, n, k, composite)
             for kind, pixels in (("composite", composite), ("raw", raw)):
                 folder = "composites" if kind == "composite" else "raw"
                 path = self.folder.file(folder, picture, suffix(self.format), k, chains)

@@ -19,8 +19,8 @@ from callbacks import (
     WalkAnimation,
 )
 from callbacks.drawing import Chart, contact_sheet, heat, line_chart
-from callbacks.uncertainty import pasted_spread, posterior_spread, spread_view
-from lightning_inpaint.completions import Source
+from callbacks.imaging import without_alpha
+from callbacks.uncertainty import RunningSpread, posterior_spread, spread_view
 from lightning_inpaint.errors import UserError
 from tests.callbacks.made_up import files_below
 
@@ -136,15 +136,16 @@ def test_uncertainty_of_a_larger_original_has_its_size(tmp_path, predict, made_u
     assert spread_view(tmp_path / "uncertainty/big.npz").shape == (8, 8, 3)
 
 
-def test_pasted_spread_leaves_alpha_out_and_takes_grey():
-    rng = np.random.default_rng(0)
-    raw = torch.randint(0, 256, (3, 3, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
-    mask = np.full((8, 8), 255, np.uint8)
-    for shape, channels in (((8, 8), 1), ((8, 8, 2), 1), ((8, 8, 4), 3)):
-        source = Source("x", rng.integers(0, 256, shape, dtype=np.uint8), mask, (0, 0, 8, 8))
-        mean, std = pasted_spread(source, raw, "none")
-        assert mean.shape == std.shape == (8, 8, channels)
-        assert std.mean() > 0.05
+def test_running_spread_and_alpha():
+    values = np.random.default_rng(0).random((5, 3, 4)).astype(np.float32)
+    spread = RunningSpread()
+    for each in values:
+        spread.add(each)
+    np.testing.assert_allclose(spread.mean, values.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(spread.std, values.std(axis=0, ddof=1), rtol=1e-5)
+    shapes = {(8, 8): 1, (8, 8, 1): 1, (8, 8, 2): 1, (8, 8, 3): 3, (8, 8, 4): 3}
+    for shape, channels in shapes.items():
+        assert without_alpha(np.zeros(shape)).shape == (8, 8, channels)
 
 
 def test_uncertainty_needs_several_chains(tmp_path, predict):
