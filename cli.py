@@ -265,10 +265,14 @@ def fit(args: list[str]) -> int:
             cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=False
         )
     except Interrupted as stop:
-        folder = cli.trainer.default_root_dir
-        print(f"\nstopped; go on with --ckpt_path {folder}/checkpoints/last.ckpt", file=sys.stderr)
-        return 128 + stop.number
-    return 0
+        cli.stop.number = stop.number
+    if cli.stop.number is None:
+        return 0
+    path = getattr(cli.trainer.checkpoint_callback, "last_model_path", "")
+    after = f"go on with --ckpt_path {path}" if path else "there is no checkpoint yet"
+    name = signal.Signals(cli.stop.number).name
+    print(f"\n{name}: stopped after {cli.model.steps} steps; {after}", file=sys.stderr)
+    return 128 + cli.stop.number
 
 
 def _fit_cli(args: list[str]) -> Any:
@@ -299,9 +303,12 @@ def _fit_cli(args: list[str]) -> Any:
 
         def instantiate_trainer(self, **kwargs: Any) -> Any:
             config = self.config.trainer
+            self.stop = training.GentleStop()
+            shown: list[Any] = [self.stop]
             if config.enable_progress_bar is not False:
                 # Each refresh reads numbers from the device, which waits for it.
-                self.trainer_defaults["callbacks"] = [TQDMProgressBar(refresh_rate=10)]
+                shown.append(TQDMProgressBar(refresh_rate=10))
+            self.trainer_defaults["callbacks"] = shown
             plugins = [*(config.plugins or []), training.WholeCheckpoints()]
             return super().instantiate_trainer(plugins=plugins, **kwargs)
 

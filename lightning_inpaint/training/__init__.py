@@ -9,6 +9,7 @@ from .guard import DivergenceGuard
 from .module import GeneratorTraining
 from .progress import Throughput
 from .samples import SampleGrid, draw_grid
+from .stopping import GentleStop
 
 __all__ = [
     "AverageGenerator",
@@ -16,6 +17,7 @@ __all__ = [
     "DivergenceGuard",
     "ExportGenerator",
     "GeneratorTraining",
+    "GentleStop",
     "SampleGrid",
     "Throughput",
     "WholeCheckpoints",

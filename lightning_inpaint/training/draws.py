@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class RowStream:
     def _part(self, joint: Tensor, count: int) -> Tensor:
         return joint[self.rank * count : (self.rank + 1) * count]
 
-    def _options(self) -> dict[str, object]:
+    def _options(self) -> dict[str, Any]:
         return {"device": self.device, "generator": self.generator}
 
     def normal(self, count: int, *shape: int) -> Tensor:

@@ -151,6 +151,13 @@ class GeneratorTraining(pl.LightningModule):
             self.generator.compile()
             self.discriminator.compile()
 
+    def on_train_start(self) -> None:
+        """A resumed run takes the learning rates it is given, not those of its checkpoint."""
+        optimizer: Any = self.optimizers()
+        rates = (self.hparams.learning_rate, self.hparams.discriminator_rate)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
     @property
     def draws(self) -> StepDraws:
         """The random streams of this step, on this device."""

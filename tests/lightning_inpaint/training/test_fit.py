@@ -1,6 +1,8 @@
 """``python cli.py fit`` for real, in this process, on four made-up pictures."""
 
 import errno
+import os
+import signal
 import zipfile
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from PIL import Image
 import cli
 from datamodules.training_pictures import TrainingPictures
 from lightning_inpaint.generators import load_generator
+from lightning_inpaint.training import GeneratorTraining
 
 NETWORK = {
     "resolution": 8,
@@ -74,7 +77,7 @@ def test_three_steps_and_two_more_after_resuming(pictures, tmp_path):
     first = state(last)
     assert (int(first["steps"]), int(first["seen"])) == (3, 6)
     assert fit(pictures, out, 5, "--ckpt_path", str(last)) == 0
-    assert int(state(max(out.rglob("*.ckpt"), key=lambda p: p.stat().st_mtime))["steps"]) == 5
+    assert int(state(last)["steps"]) == 5
 
 
 def test_loose_pictures_in_a_zip_make_an_unconditional_generator(pictures, tmp_path, capsys):
@@ -186,3 +189,27 @@ def test_a_damaged_checkpoint_is_one_sentence(pictures, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "broken.ckpt: the file is damaged or no checkpoint of training" in error
     assert "Traceback" not in error
+
+
+def test_a_signal_ends_training_after_the_step_with_a_checkpoint(
+    pictures, tmp_path, capsys, monkeypatch
+):
+    ended = GeneratorTraining.on_train_batch_end
+
+    def end(module, *args):
+        ended(module, *args)
+        if module.steps == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(GeneratorTraining, "on_train_batch_end", end)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        status = fit(pictures, tmp_path, 100, "--checkpoint.every_n_train_steps", "2")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert status == 128 + signal.SIGTERM
+    last = tmp_path / "checkpoints/last.ckpt"
+    assert (
+        f"SIGTERM: stopped after 3 steps; go on with --ckpt_path {last}" in capsys.readouterr().err
+    )
+    assert int(state(last)["steps"]) == 3

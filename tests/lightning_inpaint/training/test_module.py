@@ -64,6 +64,20 @@ def test_resuming_goes_on_exactly(make, trainer, tmp_path):
         assert torch.equal(value, second.state_dict()[name]), name
 
 
+def test_a_resumed_run_takes_new_learning_rates(make, trainer, tmp_path):
+    first, data = make()
+    run = trainer(1)
+    run.fit(first, data)
+    run.save_checkpoint(tmp_path / "one.ckpt")
+    second, data = make(learning_rate=0.0)
+    trainer(2).fit(second, data, ckpt_path=tmp_path / "one.ckpt", weights_only=False)
+    for before, after in zip(
+        first.generator.parameters(), second.generator.parameters(), strict=True
+    ):
+        assert torch.equal(before, after)
+    assert not torch.equal(first.discriminator.fc.weight, second.discriminator.fc.weight)
+
+
 def test_noise_strength_is_bounded(make, trainer):
     module, data = make(noise_limit=1e-3, learning_rate=0.1)
     trainer(2).fit(module, data)
