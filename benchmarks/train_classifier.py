@@ -1,65 +1,117 @@
-"""Train the CIFAR-10 classifier whose features judge generators (and guide the projected adversary).
+"""Train the 32x32 classifier in whose features generators are measured.
 
-    python benchmarks/train_classifier.py --root data --epochs 10 --output classifier.safetensors
+    PYTHONPATH=. python benchmarks/train_classifier.py --root data --download --epochs 10
+    PYTHONPATH=. python benchmarks/train_classifier.py --train my/train.zip --test my/test --epochs 10
 
-Two CPU cores show about 135 pictures a second (an hour for ten epochs).
+Pictures come from torchvision's CIFAR-10 (--root), or from folders or zips with a sub-folder for each
+class (--train, --test). The recipe is that of Jordan 2024 (arXiv:2404.00498): whitening first layer,
+Nesterov SGD with a triangular rate, label smoothing .2, lookahead, shifts by two pixels and
+alternating mirror images; see lightning_inpaint/evaluation/fitting.py. The file is half precision,
+with the accuracy on the test pictures and the names of the classes in its metadata.
+
+The weights that are shipped (lightning_inpaint/evaluation/weights/cifar10.safetensors, 4 MB) were made
+in this way with --epochs 5 from JPEG copies (quality about 75) of CIFAR-10's 50,000 training pictures:
+250 steps of 1,000 pictures, 40 minutes on two shared CPU cores (135 pictures a second), 88.7 % on 5,000
+JPEG copies of test pictures, mean over each and its mirror image. Ten epochs of the originals should
+pass 92 %; Jordan reports 94 % with a network half again as wide. A GPU takes seconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
-import numpy as np
-import torch
 from safetensors.torch import save_file
 
-from lightning_inpaint.evaluation import accuracy, fit_classifier
+from datamodules.training_pictures import Pictures, TrainingPictures, read_cifar
+from lightning_inpaint.errors import UserError
+from lightning_inpaint.evaluation import Classifier, accuracy, fit_classifier
 
 
-def main() -> None:
-    """Train, test, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parsed() -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--root", default="data", help="folder of CIFAR-10 (torchvision)")
-    parser.add_argument("--download", action="store_true")
-    parser.add_argument("--npz", nargs=2, help="instead: train and test .npz with x (NHWC) and y")
-    parser.add_argument("--epochs", type=float, default=10)
+    parser.add_argument("--download", action="store_true", help="download it (163 MB)")
+    parser.add_argument("--train", help="instead: folder or zip of training pictures")
+    parser.add_argument("--test", help="and of test pictures, with the same classes")
+    parser.add_argument(
+        "--limit", type=int, help="take only so many training pictures of each class"
+    )
+    parser.add_argument("--epochs", type=float, default=10, help="need not be whole")
+    parser.add_argument("--batch_size", type=int, default=1000)
+    parser.add_argument("--widths", type=int, nargs=3, default=[64, 256, 256])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", default="classifier.safetensors")
-    options = parser.parse_args()
-    (x, y), (x_test, y_test) = [_pictures(options, train) for train in (True, False)]
-    start = time.monotonic()
+    return parser.parse_args()
 
-    def report(step: int, steps: int, loss: float) -> None:
-        if step % 10 == 0:
-            rate = step * 1000 / (time.monotonic() - start)
-            print(f"step {step}/{steps}, loss {loss:.3f}, {rate:.0f} pictures/s", flush=True)
 
-    net = fit_classifier(x, y, epochs=options.epochs, seed=options.seed, report=report)
-    score = accuracy(net, x_test, y_test)
-    print(f"accuracy on {len(y_test)} test pictures (mean with mirror image): {score:.4f}")
+def read(options: argparse.Namespace) -> tuple[Pictures, Pictures]:
+    """Training and test pictures."""
+    if (options.train is None) != (options.test is None):
+        raise UserError("--train and --test belong together: pass both, or neither for CIFAR-10.")
+    if options.train is None:
+        train = TrainingPictures(None, options.root, options.download, limit=options.limit).pictures
+        return train, read_cifar(options.root, options.download, train=False)
+    train = TrainingPictures(options.train, limit=options.limit).pictures
+    test = TrainingPictures(options.test).pictures
+    if train.class_names != test.class_names or not train.class_names:
+        raise UserError(
+            f"--test {options.test}: its classes ({', '.join(test.class_names)}) are not those of "
+            f"--train ({', '.join(train.class_names)})."
+        )
+    return train, test
+
+
+def write(net: Classifier, score: float, test: Pictures, path: Path) -> None:
+    """Half-precision weights with what is known about them."""
     state = {k: v.half().contiguous() for k, v in net.state_dict().items() if v.is_floating_point()}
     metadata = {
         "format": "lightning-inpaint classifier",
+        "class_names": "\n".join(test.class_names),
         "test_accuracy": f"{score:.4f}",
-        "test_set": f"{len(y_test)} pictures",
+        "test_set": f"{len(test.label)} pictures, mean with mirror image",
     }
-    save_file(state, Path(options.output), metadata=metadata)
+    save_file(state, path, metadata=metadata)
 
 
-def _pictures(options: argparse.Namespace, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """uint8 (N, 3, 32, 32) and labels."""
-    if options.npz:
-        content = np.load(options.npz[0 if train else 1])
-        pictures, labels = content["x"], content["y"]
-    else:
-        from torchvision.datasets import CIFAR10
+def run(options: argparse.Namespace) -> None:
+    """Train, test, write."""
+    train, test = read(options)
+    start = time.monotonic()
 
-        data = CIFAR10(options.root, train=train, download=options.download)
-        pictures, labels = data.data, np.array(data.targets)
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels)
+    def report(step: int, steps: int, loss: float) -> None:
+        if step % 10 == 0 or step == steps:
+            rate = step * options.batch_size / (time.monotonic() - start)
+            print(f"step {step}/{steps}, loss {loss:.3f}, {rate:.0f} pictures/s", flush=True)
+
+    net = fit_classifier(
+        train.image,
+        train.label,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        widths=tuple(options.widths),
+        seed=options.seed,
+        report=report,
+    )
+    score = accuracy(net, test.image, test.label)
+    print(f"accuracy on {len(test.label)} test pictures (mean with mirror image): {score:.4f}")
+    write(net, score, test, Path(options.output))
+
+
+def main() -> int:
+    """Run, or say in one sentence what is wrong."""
+    try:
+        run(parsed())
+    except UserError as error:
+        print(f"train_classifier.py: error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
