@@ -16,48 +16,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .upsampling import fir_kernel, upsample2x, upsample_conv2d
+from .layers import (
+    LRELU_GAIN,
+    EqualizedLinear,
+    ModulatedConv,
+    SkipConv,
+    ToRGB,
+    leaky_relu,
+    second_moment_norm,
+)
+from .upsampling import fir_kernel, upsample2x, upsample_matrix
 
-__all__ = ["MappingNetwork", "StyleGAN2Generator", "SynthesisNetwork"]
+__all__ = [
+    "LRELU_GAIN",
+    "EqualizedLinear",
+    "MappingNetwork",
+    "ModulatedConv",
+    "StyleGAN2Generator",
+    "SynthesisNetwork",
+    "leaky_relu",
+    "second_moment_norm",
+]
 
 Architecture = Literal["orig", "skip", "resnet"]
 NoiseMaps = Sequence[Tensor | None]
-LRELU_GAIN = math.sqrt(2)
-
-
-def second_moment_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
-    """Scale each row of ``x`` (N, D) to unit mean square."""
-    return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
-
-
-def leaky_relu(x: Tensor, gain: float, clamp: float | None) -> Tensor:
-    """Leaky ReLU of slope 0.2 with variance-keeping ``gain``, clamped to +-``clamp``."""
-    x = F.leaky_relu(x, 0.2) * gain
-    return x if clamp is None else x.clamp(-clamp, clamp)
-
-
-class EqualizedLinear(nn.Module):
-    """Fully connected layer whose weights are scaled at run time (equalized learning rate)."""
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        *,
-        activate: bool = False,
-        lr_multiplier: float = 1.0,
-        bias_init: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.activate = activate
-        self.weight_gain = lr_multiplier / math.sqrt(in_features)
-        self.bias_gain = lr_multiplier
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
-        self.bias = nn.Parameter(torch.full((out_features,), float(bias_init)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
-        return leaky_relu(y, LRELU_GAIN, None) if self.activate else y
 
 
 class MappingNetwork(nn.Module):
@@ -127,110 +109,11 @@ class MappingNetwork(nn.Module):
         return ws if truncation == 1 else self.w_avg.lerp(ws, truncation)
 
 
-class ModulatedConv(nn.Module):
-    """3x3 convolution whose input channels are scaled by a style, demodulated, with noise input.
-
-    Demodulation scales the output instead of the weights, d = rsqrt(s^2 @ W2^T + 1e-8) with W2 the
-    sum of W^2 over the kernel: one dense convolution for the whole batch, equal to the per-sample
-    grouped form of arXiv:1912.04958, eq. 3.
-    """
-
-    noise_const: Tensor
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        w_dim: int,
-        resolution: int,
-        *,
-        up: bool,
-        use_noise: bool,
-        conv_clamp: float | None,
-    ) -> None:
-        super().__init__()
-        self.up, self.use_noise, self.conv_clamp = up, use_noise, conv_clamp
-        self.resolution, self.out_channels = resolution, out_channels
-        self.compute_dtype: torch.dtype | None = None
-        self.fused = False
-        self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
-        if use_noise:
-            self.register_buffer("noise_const", torch.randn(resolution, resolution))
-            self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-
-    def convolve(self, x: Tensor, kernel: Tensor) -> Tensor:
-        """The dense convolution alone, in ``compute_dtype``."""
-        dtype = x.dtype
-        weight: Tensor = self.weight
-        if self.compute_dtype is not None:
-            x, weight = x.to(self.compute_dtype), weight.to(self.compute_dtype)
-        if self.up:
-            return upsample_conv2d(x, weight, kernel, fused=self.fused).to(dtype)
-        return F.conv2d(x, weight, padding=1).to(dtype)
-
-    def forward(
-        self,
-        x: Tensor,
-        w: Tensor,
-        kernel: Tensor,
-        noise: Tensor | None,
-        slack: Tensor | None = None,
-        gain: float = 1.0,
-    ) -> Tensor:
-        """(N, I, h, w) and style (N, w_dim) to (N, O, r, r); ``noise`` broadcasts over channels.
-
-        ``slack`` (N, O, r, r) is added before the non-linearity: Gaussian latents that let the
-        features leave the generator's range (see ``latents.py``).
-        """
-        style = self.affine(w)
-        energy = self.weight.square().sum(dim=(2, 3))
-        demodulation = (style.square() @ energy.T + 1e-8).rsqrt()
-        y = self.convolve(x * style[:, :, None, None], kernel) * demodulation[:, :, None, None]
-        if noise is not None and self.use_noise:
-            y = y + noise * self.noise_strength
-        if slack is not None:
-            y = y + slack
-        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return leaky_relu(y + self.bias[:, None, None], LRELU_GAIN * gain, clamp)
-
-
-class ToRGB(nn.Module):
-    """Modulated 1x1 convolution to picture channels, without demodulation."""
-
-    def __init__(
-        self, in_channels: int, img_channels: int, w_dim: int, conv_clamp: float | None
-    ) -> None:
-        super().__init__()
-        self.conv_clamp = conv_clamp
-        self.weight_gain = 1 / math.sqrt(in_channels)
-        self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1)
-        self.weight = nn.Parameter(torch.randn(img_channels, in_channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(img_channels))
-
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        style = self.affine(w) * self.weight_gain
-        y = F.conv2d(x * style[:, :, None, None], self.weight, self.bias)
-        return y if self.conv_clamp is None else y.clamp(-self.conv_clamp, self.conv_clamp)
-
-
-class SkipConv(nn.Module):
-    """Up-sampling 1x1 convolution on the residual branch of the ``resnet`` architecture."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.weight_gain = 1 / math.sqrt(in_channels)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
-
-    def forward(self, x: Tensor, kernel: Tensor, gain: float) -> Tensor:
-        return upsample_conv2d(x, self.weight * (self.weight_gain * gain), kernel)
-
-
 class SynthesisBlock(nn.Module):
     """One resolution: up-sampling convolution (except at 4x4), convolution, picture output."""
 
     kernel: Tensor
+    widen: Tensor | None
 
     def __init__(
         self,
@@ -250,6 +133,8 @@ class SynthesisBlock(nn.Module):
         self.is_first, self.architecture = in_channels == 0, architecture
         self.resolution, self.out_channels = resolution, out_channels
         self.register_buffer("kernel", fir_kernel(resample_filter), persistent=False)
+        widen = None if self.is_first else upsample_matrix(resample_filter, resolution // 2)
+        self.register_buffer("widen", widen, persistent=False)
         options: dict[str, Any] = {"use_noise": use_noise, "conv_clamp": conv_clamp}
         if self.is_first:
             self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
@@ -271,6 +156,24 @@ class SynthesisBlock(nn.Module):
     def num_conv(self) -> int:
         return 1 if self.is_first else 2
 
+    @property
+    def gain(self) -> float:
+        """Factor of the last convolution's output, for the sum with the residual branch."""
+        return math.sqrt(0.5) if self.has_skip else 1.0
+
+    @property
+    def constant(self) -> Tensor | None:
+        """The first block's input where it is frozen."""
+        return self.const if self.is_first and not self.const.requires_grad else None
+
+    def prepare(self) -> None:
+        """See :meth:`StyleGAN2Generator.prepare`."""
+        first = [] if self.is_first else [(self.conv0, 1.0)]
+        for conv, gain in [*first, (self.conv1, self.gain)]:
+            conv.cache.trusted = not conv.trained
+            if not conv.trained:
+                conv.remembered(self.kernel, LRELU_GAIN * gain, self.constant)
+
     def forward(
         self,
         x: Tensor | None,
@@ -279,19 +182,19 @@ class SynthesisBlock(nn.Module):
         noise: NoiseMaps,
         slack: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
-        gain = math.sqrt(0.5) if self.has_skip else 1.0
+        gain = self.gain
         if x is None:
             x = self.const.expand(ws.shape[0], -1, -1, -1)
             if self.conv1.weight.is_contiguous(memory_format=torch.channels_last):
                 x = x.contiguous(memory_format=torch.channels_last)
-            x = self.conv1(x, ws[:, 0], self.kernel, noise[0], slack)
+            x = self.conv1(x, ws[:, 0], self.kernel, noise[0], slack, constant=self.constant)
         else:
             residual = self.skip(x, self.kernel, gain) if self.has_skip else None
             x = self.conv0(x, ws[:, 0], self.kernel, noise[0])
             x = self.conv1(x, ws[:, 1], self.kernel, noise[1], slack, gain)
             x = x if residual is None else residual + x
         if img is not None:
-            img = upsample2x(img, self.kernel)
+            img = upsample2x(img, self.kernel, self.widen)
         if self.has_rgb:
             y = self.torgb(x, ws[:, self.num_conv])
             img = y if img is None else img + y
@@ -480,11 +383,20 @@ class StyleGAN2Generator(nn.Module):
             dtype: type of the convolutions (``torch.bfloat16``); None = that of the latents. Styles,
                 demodulation, noise, non-linearities and pictures keep the latents' type.
             fused: fold the up-sampling filter into the convolution (see
-                :func:`.upsampling.upsample_conv2d`); None = where ``dtype`` is a half type.
+                :class:`.convolution.DenseConv`); None = where ``dtype`` is a half type.
         """
         for layer in self.synthesis.convolutions:
             layer.compute_dtype = dtype
             layer.fused = (dtype is not None) if fused is None else fused
+
+    def prepare(self) -> None:
+        """Make what follows from frozen weights alone, and vouch that they stay as they are.
+
+        Eager calls need no such word, they look at the weights' version counters. A compiled graph
+        cannot: call this before each call of one, it does nothing where nothing has changed.
+        """
+        for block in self.synthesis.blocks:
+            block.prepare()
 
     def forward(
         self,

@@ -1,4 +1,4 @@
-"""Two-fold up-sampling with a small FIR filter, alone and joined to a 3x3 convolution."""
+"""Two-fold up-sampling with a small FIR filter, alone and folded into a 3x3 convolution."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["fir_kernel", "four_phase_weight", "upsample2x", "upsample_conv2d"]
+__all__ = [
+    "fir_kernel",
+    "four_phase_weight",
+    "per_channel",
+    "upsample2x",
+    "upsample_matrix",
+]
+
+LARGEST_MATRIX = 64
 
 
 def fir_kernel(taps: Sequence[float]) -> Tensor:
@@ -25,15 +33,41 @@ def fir_kernel(taps: Sequence[float]) -> Tensor:
     return kernel * (4 / kernel.sum())
 
 
-def _per_channel(kernel: Tensor, channels: int, like: Tensor) -> Tensor:
+def per_channel(kernel: Tensor, channels: int, like: Tensor) -> Tensor:
+    """The filter once per channel, (channels, 1, 4, 4), for a depthwise convolution."""
     return kernel.to(like).expand(channels, 1, *kernel.shape).contiguous()
 
 
-def upsample2x(x: Tensor, kernel: Tensor) -> Tensor:
-    """Zero insertion followed by ``kernel`` (4x4): (N, C, H, W) -> (N, C, 2H, 2W)."""
+def upsample_matrix(taps: Sequence[float], size: int) -> Tensor | None:
+    """One-dimensional up-sampling as a matrix U (2 size, size): the picture becomes U x U^T.
+
+    For pictures, whose three channels are too few for a convolution to be quick.
+
+    Returns:
+        U, or None where the filter is not exactly the product of its taps in float32, or ``size`` is
+        so large that zeros would dominate.
+    """
+    if len(taps) != 4 or size > LARGEST_MATRIX:
+        return None
+    f = torch.tensor(taps, dtype=torch.float32)
+    f = f * (2 / f.sum())
+    if not torch.equal(torch.outer(f, f), fir_kernel(taps)):
+        return None
+    tap = torch.arange(2 * size)[:, None] + 1 - 2 * torch.arange(size)
+    return torch.where((tap >= 0) & (tap < 4), f[tap.clamp(0, 3)], 0.0)
+
+
+def upsample2x(x: Tensor, kernel: Tensor, matrix: Tensor | None = None) -> Tensor:
+    """Zero insertion followed by ``kernel`` (4x4): (N, C, H, W) -> (N, C, 2H, 2W).
+
+    ``matrix`` from :func:`upsample_matrix` does the same where it is given.
+    """
+    if matrix is not None:
+        matrix = matrix.to(x.dtype)
+        return matrix @ x.contiguous() @ matrix.T
     channels = x.shape[1]
     return F.conv_transpose2d(
-        x, _per_channel(kernel, channels, x), stride=2, padding=1, groups=channels
+        x, per_channel(kernel, channels, x), stride=2, padding=1, groups=channels
     )
 
 
@@ -58,23 +92,3 @@ def four_phase_weight(weight: Tensor, kernel: Tensor) -> Tensor:
     # Output 2j + a sees inputs j-1, j, j+1 through response taps 4+a, 2+a, a.
     phases = [response[:, :, a::2, b::2].flip(2, 3) for a in (0, 1) for b in (0, 1)]
     return torch.stack(phases, dim=1).reshape(4 * o, i, 3, 3)
-
-
-def upsample_conv2d(x: Tensor, weight: Tensor, kernel: Tensor, *, fused: bool = False) -> Tensor:
-    """Up-sample two-fold and convolve with ``weight`` (3x3 or 1x1): (N, I, H, W) -> (N, O, 2H, 2W).
-
-    Args:
-        x: (N, I, H, W).
-        weight: (O, I, 3, 3), an impulse response as in :func:`four_phase_weight`, or (O, I, 1, 1).
-        kernel: (4, 4) from :func:`fir_kernel`.
-        fused: one convolution into four phases and a pixel shuffle: four times the arithmetic of the
-            transposed form and no pass over memory, so it pays where convolutions are cheap
-            (bfloat16 on matrix units) and costs a factor two in float32 on a CPU.
-    """
-    if weight.shape[-1] == 1:
-        return upsample2x(F.conv2d(x, weight), kernel)
-    if fused:
-        return F.pixel_shuffle(F.conv2d(x, four_phase_weight(weight, kernel), padding=1), 2)
-    y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-    out = y.shape[1]
-    return F.conv2d(y, _per_channel(kernel.flip(0, 1), out, y), padding=1, groups=out)

@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lightning_inpaint.generators.convolution import DenseConv
 from lightning_inpaint.generators.stylegan2 import ModulatedConv, StyleGAN2Generator
-from lightning_inpaint.generators.upsampling import fir_kernel, upsample2x, upsample_conv2d
+from lightning_inpaint.generators.upsampling import fir_kernel, upsample2x, upsample_matrix
 
 
 def random(*shape, seed=0):
@@ -23,14 +24,18 @@ def test_upsampling_is_zero_insertion_and_convolution(taps):
     x, kernel = random(2, 3, 5, 5), fir_kernel(taps).double()
     padded = F.pad(zero_inserted(x), (2, 1, 2, 1))
     flipped = kernel.flip(0, 1).expand(3, 1, 4, 4)  # a convolution, not a correlation
-    assert torch.allclose(upsample2x(x, kernel), F.conv2d(padded, flipped, groups=3), atol=1e-12)
+    expected = F.conv2d(padded, flipped, groups=3)
+    assert torch.allclose(upsample2x(x, kernel), expected, atol=1e-12)
+    matrix = upsample_matrix(taps, 5)
+    assert (matrix is None) == (taps == (1, 2, 3, 4))  # its product is not exact in float32
+    assert torch.allclose(upsample2x(x, kernel, matrix), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("taps", [(1, 3, 3, 1), (1, 2, 3, 4)])
 def test_folded_up_convolution_equals_the_two_passes(taps):
     x, weight, kernel = random(2, 3, 5, 5), random(4, 3, 3, 3, seed=1), fir_kernel(taps).double()
-    two = upsample_conv2d(x, weight, kernel, fused=False)
-    one = upsample_conv2d(x, weight, kernel, fused=True)
+    two = DenseConv(weight, kernel, fused=False).convolve(x)
+    one = DenseConv(weight, kernel, fused=True).convolve(x)
     assert two.shape == (2, 4, 10, 10)
     assert torch.allclose(one, two, atol=1e-12)
 
