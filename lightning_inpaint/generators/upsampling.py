@@ -19,16 +19,17 @@ __all__ = [
 LARGEST_MATRIX = 64
 
 
-def fir_kernel(taps: Sequence[float]) -> Tensor:
+def fir_kernel(taps: Sequence[float], device: str | None = None) -> Tensor:
     """Separable ``taps`` as a 2-D kernel that sums to 4, the gain of two-fold up-sampling.
 
     Args:
         taps: the 1-D filter, for example ``(1, 3, 3, 1)``.
+        device: where; None = the default device.
 
     Returns:
         Tensor of shape (len(taps), len(taps)), float32.
     """
-    f = torch.tensor(taps, dtype=torch.float32)
+    f = torch.tensor(taps, dtype=torch.float32, device=device)
     kernel = torch.outer(f, f)
     return kernel * (4 / kernel.sum())
 
@@ -49,11 +50,12 @@ def upsample_matrix(taps: Sequence[float], size: int) -> Tensor | None:
     """
     if len(taps) != 4 or size > LARGEST_MATRIX:
         return None
-    f = torch.tensor(taps, dtype=torch.float32)
+    f = torch.tensor(taps, dtype=torch.float32, device="cpu")  # also while shapes alone are made
     f = f * (2 / f.sum())
-    if not torch.equal(torch.outer(f, f), fir_kernel(taps)):
+    if not torch.equal(torch.outer(f, f), fir_kernel(taps, "cpu")):
         return None
-    tap = torch.arange(2 * size)[:, None] + 1 - 2 * torch.arange(size)
+    rows, columns = torch.arange(2 * size, device="cpu"), torch.arange(size, device="cpu")
+    tap = rows[:, None] + 1 - 2 * columns
     return torch.where((tap >= 0) & (tap < 4), f[tap.clamp(0, 3)], 0.0)
 
 
