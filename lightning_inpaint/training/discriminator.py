@@ -66,7 +66,8 @@ def minibatch_deviation(x: Tensor, group: int) -> Tensor:
     """
     n, _, height, width = x.shape
     group = min(group, n)
-    y = x.unflatten(0, (n // group, group)).float()
+    y = x.unflatten(0, (n // group, group))
+    y = y.to(torch.promote_types(y.dtype, torch.float32))
     deviation = (y.var(dim=1, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
     channel = deviation.to(x.dtype).repeat_interleave(group).view(n, 1, 1, 1)
     return torch.cat([x, channel.expand(-1, 1, height, width)], dim=1)
@@ -76,8 +77,8 @@ class Discriminator(nn.Module):
     """Pictures to one score per class: features projected on an embedding of each class.
 
     The projection of Miyato and Koyama 2018 (arXiv:1802.05637) as StyleGAN2-ADA normalizes it
-    (arXiv:2006.06676, appendix), evaluated for all classes, which costs one small product. Pictures are
-    halved by averaging before the second convolution, a quarter of its arithmetic.
+    (arXiv:2006.06676, appendix), evaluated for all classes, which costs one small product. Pictures
+    are halved by averaging before the second convolution, a quarter of its arithmetic.
 
     Args:
         resolution: pixels per side, a power of two from 8 on.
@@ -86,7 +87,8 @@ class Discriminator(nn.Module):
         channel_base, channel_max: channels at resolution r are ``min(channel_base // r, max)``.
         cmap_dim: dimensions of the class projection.
         group: consecutive rows whose deviation is one more feature (see
-            :func:`minibatch_deviation`); 0 = none, and rows are independent.
+            :func:`minibatch_deviation`); 0 = none, and rows are independent, as in R3GAN
+            (Huang et al. 2024, arXiv:2501.05441).
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,16 @@ class ExportGenerator(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Write at intervals."""
+        """Write at intervals; training goes on where that fails."""
         assert isinstance(pl_module, GeneratorTraining)
         if self.every_n_steps and pl_module.steps % self.every_n_steps == 0:
-            self.write(trainer, pl_module)
+            try:
+                self.write(trainer, pl_module)
+            except UserError as error:
+                warnings.warn(str(error), stacklevel=1)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the last state."""
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the last state, after the last checkpoint."""
         assert isinstance(pl_module, GeneratorTraining)
         self.write(trainer, pl_module)
 

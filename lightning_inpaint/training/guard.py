@@ -18,8 +18,9 @@ __all__ = ["DivergenceGuard"]
 class DivergenceGuard(pl.Callback):
     """Stops training when a loss or weight is not finite or when samples collapse to one picture.
 
-    It raises before the checkpoint callback of the same step runs, so the last file written is from
-    before the accident; the message says where to resume and what to change.
+    It raises before the checkpoint callback of the same step runs, and refuses to write weights that
+    are not finite in between, so the last file written is from before the accident; the message says
+    where to resume and what to change.
 
     Args:
         every_n_steps: Steps from one look to the next (each waits for the device once).
@@ -51,12 +52,20 @@ class DivergenceGuard(pl.Callback):
             return
         wrong = self._losses(trainer) or self._spread(pl_module)
         if wrong:
-            good = getattr(trainer.checkpoint_callback, "last_model_path", "")
-            where = f"resume with --ckpt_path {good}" if good else "start again"
-            raise UserError(
-                f"Training diverged at step {step}: {wrong}; {where} and a lower "
-                "--model.learning_rate, or a larger --model.r1_gamma."
-            )
+            raise _diverged(trainer, step, wrong)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the last good checkpoint.
+
+        Raises:
+            UserError: a weight is not finite.
+        """
+        assert isinstance(pl_module, GeneratorTraining)
+        norms = torch.stack(torch._foreach_norm(list(pl_module.parameters())))
+        if not torch.isfinite(norms).all():
+            raise _diverged(trainer, pl_module.steps, "weights are not finite")
 
     def _losses(self, trainer: pl.Trainer) -> str:
         for name, value in trainer.callback_metrics.items():
@@ -80,3 +89,12 @@ class DivergenceGuard(pl.Callback):
         if spread < self.min_spread:
             return f"samples are all alike (spread {spread:.4f} below {self.min_spread})"
         return ""
+
+
+def _diverged(trainer: pl.Trainer, step: int, wrong: str) -> UserError:
+    good = getattr(trainer.checkpoint_callback, "last_model_path", "")
+    where = f"resume with --ckpt_path {good}" if good else "start again"
+    return UserError(
+        f"Training diverged at step {step}: {wrong}; {where} and a lower "
+        "--model.learning_rate, or a larger --model.r1_gamma."
+    )

@@ -14,6 +14,7 @@ __all__ = [
     "discriminator_loss",
     "generator_loss",
     "mismatch_loss",
+    "opposing_term",
     "r1_penalty",
 ]
 
@@ -64,6 +65,22 @@ class Opposition:
     def set_logits(self, fake: Tensor) -> None:
         """Logits (N,) of those pictures; before the backward pass."""
         self.factor = -fake.detach().neg().clamp(max=80).exp()
+
+
+def opposing_term(fake: Tensor, leaf: Tensor, logits: Tensor) -> Tensor:
+    """The generator's gradient as a term of value 0, for discriminators whose rows see each other.
+
+    There :class:`Opposition` would be wrong, as the share of logit j in the gradient at picture i
+    would be turned by the factor of logit i. This goes through the discriminator once more, for the
+    gradient at the pictures alone.
+
+    Args:
+        fake: (N, ...) generated pictures, with their graph.
+        leaf: the same pictures without it, requiring a gradient; what the discriminator saw.
+        logits: of any shape, from ``leaf``.
+    """
+    (slope,) = torch.autograd.grad(generator_loss(logits), leaf, retain_graph=True)
+    return ((fake - fake.detach()) * slope).sum()
 
 
 class _Turn(torch.autograd.Function):

@@ -17,7 +17,14 @@ from .augment import diff_augment, operations
 from .checkpoints import check_settings
 from .discriminator import Discriminator
 from .draws import RowStream, StepDraws, mixed_styles
-from .losses import Opposition, discriminator_loss, generator_loss, mismatch_loss, r1_penalty
+from .losses import (
+    Opposition,
+    discriminator_loss,
+    generator_loss,
+    mismatch_loss,
+    opposing_term,
+    r1_penalty,
+)
 
 __all__ = ["GeneratorTraining"]
 
@@ -30,6 +37,7 @@ class GeneratorTraining(pl.LightningModule):
 
     Generator and discriminator descend together: one forward and one backward pass through both
     serve both updates (see :class:`.losses.Opposition`), a third less arithmetic than two passes.
+    With ``group``, gradients at the generated pictures cost another pass through the discriminator.
     Latents are a function of seed and step, so a resumed run goes on exactly, and several devices
     draw rows of one joint batch.
 
@@ -48,7 +56,7 @@ class GeneratorTraining(pl.LightningModule):
         discriminator_base: channel_base of the discriminator.
         discriminator_max: channel_max of the discriminator.
         group: Pictures of about one class whose deviation the discriminator sees, against samples that
-            are all alike; 0 for none. The batch must be a multiple of it.
+            are all alike; 0 for none. The batch on each device must be a multiple of it.
         augment: What the discriminator sees is augmented by: color, translation and cutout, joined by
             commas (DiffAugment, arXiv:2006.10738). Empty for none, which learns faster as long as
             pictures are shown a few dozen times at most.
@@ -148,6 +156,8 @@ class GeneratorTraining(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Compile in place, which leaves the names in the state dict alone."""
         if self.hparams.compile:
+            if self.hparams.group:  # opposing_term goes twice through the same graph
+                torch._functorch.config.donated_buffer = False
             self.generator.compile()
             self.discriminator.compile()
 
@@ -170,7 +180,12 @@ class GeneratorTraining(pl.LightningModule):
         Args:
             batch: ``image`` uint8 (N, C, H, W) and ``label`` (N,).
         """
-        draws = self.draws
+        draws, group = self.draws, self.hparams.group
+        if group and len(batch["image"]) % group:
+            raise UserError(
+                f"{len(batch['image'])} pictures a step on each device are no multiple of --model.group "
+                f"{group}: pass another --data.batch_size."
+            )
         real = batch["image"].to(self.dtype).div(127.5).sub(1)
         real = real.contiguous(memory_format=torch.channels_last)
         loss = self.joint_loss(draws, real, batch["label"])
@@ -195,17 +210,21 @@ class GeneratorTraining(pl.LightningModule):
             # Both halves hold the same classes in the same order: their deviations compare.
             labels, order = real_labels.sort(stable=True)
             real, real_labels = real[order], labels
-        opposition = Opposition()
         # The generator has a precision of its own: styles and pictures stay float32.
-        fake = opposition(self.generator(z, labels, noise))
+        fake = self.generator(z, labels, noise)
+        opposition = Opposition()
+        shown = fake.detach().requires_grad_() if self.hparams.group else opposition(fake)
         seen_real = self._augmented(real, draws.stream(2))
-        seen = torch.cat([seen_real, self._augmented(fake, draws.stream(1))])
+        seen = torch.cat([seen_real, self._augmented(shown, draws.stream(1))])
         with self._autocast():
             scores = self.discriminator(seen.contiguous(memory_format=torch.channels_last))
         every_real, every_fake = scores.to(real.dtype).split(len(real))
         on_real, on_fake = _of(every_real, real_labels), _of(every_fake, labels)
-        opposition.set_logits(on_fake)
         loss = discriminator_loss(on_real, on_fake)
+        if self.hparams.group:
+            loss = loss + opposing_term(fake, shown, on_fake)
+        else:
+            opposition.set_logits(on_fake)
         self._log_players(loss, on_real, on_fake)
         if self.discriminator.num_classes > 1 and self.hparams.mismatch:
             mismatch = mismatch_loss(every_real, real_labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,12 @@ class SampleGrid(pl.Callback):
         if step % self.every_n_steps or not trainer.is_global_zero:
             return
         grid = draw_grid(pl_module.averaged, self.rows)
-        folder = Path(trainer.default_root_dir, self.folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_image(grid, folder / f"step{step:07d}.png")
+        path = Path(trainer.default_root_dir, self.folder, f"step{step:07d}.png")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_image(grid, path)
+        except OSError as error:  # no reason to stop training
+            warnings.warn(f"{path}: cannot be written ({error.strerror or error})", stacklevel=1)
         for logger in trainer.loggers:
             if isinstance(logger, pl.loggers.TensorBoardLogger):
                 logger.experiment.add_image("samples", grid, step)

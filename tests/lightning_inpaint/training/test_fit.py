@@ -137,6 +137,7 @@ def as_it_is(folder):
         (as_it_is, ["--model.resolution", "12"], "12, and must be a power of two from 8 on"),
         (as_it_is, ["--model.augment", "blur"], "unknown augmentation 'blur'"),
         (as_it_is, ["--data.batch_size", "5"], "4 pictures do not fill one batch"),
+        (as_it_is, ["--model.group", "3"], "are no multiple of --model.group 3"),
         (as_it_is, ["--data.path", "nowhere"], "nowhere: no such file or folder"),
         (as_it_is, ["--ckpt_path", "gone.ckpt"], "gone.ckpt: there is no such file"),
     ],
@@ -213,3 +214,28 @@ def test_a_signal_ends_training_after_the_step_with_a_checkpoint(
         f"SIGTERM: stopped after 3 steps; go on with --ckpt_path {last}" in capsys.readouterr().err
     )
     assert int(state(last)["steps"]) == 3
+
+
+@pytest.mark.parametrize("guard", ["1", "1000"])
+def test_divergence_keeps_the_last_good_checkpoint(pictures, tmp_path, capsys, monkeypatch, guard):
+    loss = GeneratorTraining.joint_loss
+
+    def poisoned(module, *args):
+        return loss(module, *args) * (float("nan") if module.steps == 2 else 1.0)
+
+    monkeypatch.setattr(GeneratorTraining, "joint_loss", poisoned)
+    assert fit(pictures, tmp_path, 5, "--guard.every_n_steps", guard) == 2
+    error = capsys.readouterr().err
+    last = tmp_path / "checkpoints/last.ckpt"
+    assert "Training diverged at step 3" in error
+    assert f"not finite; resume with --ckpt_path {last}" in error
+    assert int(state(last)["steps"]) == 2
+
+
+def test_a_full_disk_does_not_stop_training_for_a_picture(pictures, tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lightning_inpaint.training.samples.save_image", refuse)
+    with pytest.warns(UserWarning, match=r"step0000001\.png: cannot be written \(No space left"):
+        assert fit(pictures, tmp_path, 2, "--samples.every_n_steps", "1") == 0
