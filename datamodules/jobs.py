@@ -130,7 +130,10 @@ def _of_list(path: Path, masks: str, class_names: Sequence[str], seed: int) -> I
     default = resolve_masks(masks, seed) if any(not row.mask for row in rows) else None
     named: dict[str, MaskProvider] = {}
     for name_id, row in zip(unique_ids([row.name for row in rows]), rows, strict=True):
-        label = label_index(row.label, class_names, row.where)
+        if row.label:
+            label = label_index(row.label, class_names, row.where)
+        else:  # the same as without a list
+            label = label_from_path(row.name, class_names)
         provider: MaskProvider
         if not row.mask:
             assert default is not None

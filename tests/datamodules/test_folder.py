@@ -249,6 +249,20 @@ def test_forms_of_lists(folder, tmp_path, name, text):
     assert list(samples(tmp_path / name)) == ["in/a", "in/cat/1"]
 
 
+def test_a_list_gives_what_its_folder_gives(folder):
+    """So that a folder can be cut into lists, for array jobs."""
+    plain = samples(folder, "strokes")
+    (folder / "list.txt").write_text("a.png\ncat/1.png\nShip/deep/2.png\n")
+    listed = samples(folder / "list.txt", "strokes")
+    assert {name: item.label for name, item in listed.items()} == {
+        name: item.label for name, item in plain.items()
+    }
+    for name, item in listed.items():
+        np.testing.assert_array_equal(item.mask, plain[name].mask)
+    (folder / "list.csv").write_text("image,label\ncat/1.png,-1\n")
+    assert samples(folder / "list.csv")["cat/1"].label == -1
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
