@@ -98,6 +98,25 @@ def test_membrane_at_the_default_tolerance_is_within_half_a_grey_level(rng):
     assert np.abs(error).max() < 0.5
 
 
+def test_the_work_does_not_grow_with_the_size_of_a_hole_at_the_border(rng, monkeypatch):
+    from lightning_inpaint import membrane as module
+
+    solves = []
+    cycle = module._v_cycle
+
+    def counted(residual, levels):
+        solves[-1] += residual.shape[0] == size
+        return cycle(residual, levels)
+
+    monkeypatch.setattr(module, "_v_cycle", counted)
+    for size in (64, 256):
+        unknown = np.zeros((size, size), bool)
+        unknown[:, size // 2 :] = True
+        solves.append(0)
+        membrane(rng.uniform(0, 255, (size, size)), unknown, ~unknown)
+    assert max(solves) <= 12
+
+
 def test_gradient_blend_removes_an_offset_exactly(rng):
     image = rng.uniform(60, 200, (32, 32, 3)).astype(np.float32)
     hole = np.zeros((32, 32), bool)
