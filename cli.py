@@ -9,6 +9,7 @@ import argparse
 import itertools
 import logging
 import os
+import shlex
 import signal
 import sys
 import warnings
@@ -52,14 +53,18 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         return _functions()[name](rest)
     except UserError as error:
-        return complain(str(error))
+        return complain(str(error), everywhere=isinstance(error.__cause__, OSError))
     except SystemExit as stop:  # jsonargparse has printed its sentence
         return stop.code if isinstance(stop.code, int) else 1
 
 
-def complain(sentence: str) -> int:
-    """Print a user's mistake and return the exit status that goes with it."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # each process may find the same mistake
+def complain(sentence: str, everywhere: bool = False) -> int:
+    """Print a user's mistake and return the exit status that goes with it.
+
+    Each process may find the same mistake, so one speaks, unless ``everywhere``: a full disk may be
+    met by one process alone.
+    """
+    if everywhere or os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"cli.py: error: {sentence}", file=sys.stderr)
     return 2
 
@@ -101,10 +106,20 @@ def predict(args: list[str]) -> int:
         cli.trainer.predict(cli.model, cli.datamodule, return_predictions=False)
     except Interrupted as stop:
         name = signal.Signals(stop.number).name
-        again = " ".join(["python cli.py predict", *args])
-        print(f"\n{name}: what is finished is kept; go on with: {again}", file=sys.stderr)
+        if cli.trainer.is_global_zero:
+            again = f"python cli.py predict {shlex.join(without_overwrite(args))}"
+            print(f"\n{name}: what is finished is kept; go on with: {again}", file=sys.stderr)
         return 128 + stop.number
     return 1 if cli.summary.result and cli.summary.result.failures else 0
+
+
+def without_overwrite(args: Sequence[str]) -> list[str]:
+    """The options of a resumption: ``--overwrite`` would remove what is finished."""
+    kept = [word for word in args if not word.startswith("--overwrite=")]
+    if "--overwrite" in kept:
+        at = kept.index("--overwrite")
+        del kept[at : at + 2]
+    return kept
 
 
 def _predict_cli(args: list[str]) -> Any:

@@ -21,7 +21,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,11 @@ def make_inputs(root: Path, pictures: int) -> list[str]:
     return words
 
 
-def start(words: Sequence[str], log: Path) -> list[Any]:
-    """Start ``cli.py predict`` with these options on two processes; what they print goes to a file."""
+def start(words: Sequence[str], log: Path, target: Callable[..., None] | None = None) -> list[Any]:
+    """Start ``cli.py predict`` with these options on two processes; what they print goes to a file.
+
+    ``target`` is for tests that make something go wrong; it calls :func:`run_rank` in the end.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     with socket.socket() as free:
@@ -65,13 +68,16 @@ def start(words: Sequence[str], log: Path) -> list[Any]:
         port = free.getsockname()[1]
     words = ["predict", *words, "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp"]
     words += ["--trainer.devices", "2", "--trainer.enable_progress_bar", "false"]
-    ranks = [context.Process(target=_rank, args=(k, port, words, str(log))) for k in range(2)]
+    ranks = [
+        context.Process(target=target or run_rank, args=(k, port, words, str(log)))
+        for k in range(2)
+    ]
     for rank in ranks:
         rank.start()
     return ranks
 
 
-def _rank(number: int, port: int, words: list[str], log: str) -> None:
+def run_rank(number: int, port: int, words: list[str], log: str) -> None:
     """One process of the job."""
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)

@@ -57,7 +57,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(data)
             os.replace(temporary, path)
-        except OSError:
+        except BaseException:  # also ctrl-C and SIGTERM, which arrive anywhere
             with suppress(OSError):
                 temporary.unlink()
             raise

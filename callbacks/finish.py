@@ -117,7 +117,13 @@ def gather(value: T) -> list[T]:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [value]
     values: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(values, value)
+    try:
+        torch.distributed.all_gather_object(values, value)
+    except RuntimeError as error:
+        raise UserError(
+            "Another process of this job has ended early and said why: start the same command again "
+            "(finished pictures are kept)."
+        ) from error
     return values
 
 

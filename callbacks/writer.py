@@ -72,7 +72,7 @@ class CompletionWriter(BasePredictionWriter):
         self._forget()
         self._run = describe_run(trainer, pl_module)
         begin_run(self.folder, self._run, self.overwrite, write=trainer.is_global_zero)
-        trainer.strategy.barrier("output folder claimed")
+        gather(None)  # until the folder is claimed
         self._leave_out_finished(trainer)
         # The record is the last word about a picture, so other callbacks write theirs before.
         others = [each for each in trainer.callbacks if each is not self]  # type: ignore[attr-defined]

@@ -183,3 +183,9 @@ def test_no_words_at_all_choose_nothing():
     assert not cli.mentions([], "data")
     assert cli.short_names([]) == []
     assert cli.main(["predict", "--print_config"]) == 0
+
+
+def test_the_command_that_resumes_does_not_overwrite():
+    words = ["--overwrite", "true", "--model.chains", "2"]
+    assert cli.without_overwrite(words) == ["--model.chains", "2"]
+    assert cli.without_overwrite(["--overwrite=true", "--data.num", "3"]) == ["--data.num", "3"]

@@ -1,6 +1,10 @@
 """Whole jobs of two processes through the command line: loggers, SIGKILL and resumption."""
 
 import csv
+import errno
+import os
+import signal
+import time
 
 import pytest
 
@@ -66,3 +70,52 @@ def test_a_job_killed_at_random_moments_ends_with_the_files_of_a_whole_one(whole
     assert len(seen) == 3
     assert "in an earlier start" in (root / "killed.log").read_text()
     assert job.differences(whole, root / "killed", PICTURES) == []
+
+
+def test_sigterm_ends_the_job_and_says_how_to_go_on(inputs, tmp_path):
+    _, words = inputs
+    log, out = tmp_path / "log", tmp_path / "out"
+    words = [*words, "--model.sampler.steps", "150", "--output_dir", str(out)]
+    ranks = job.start(words, log)
+    while job.finished(out) < 3 and all(rank.is_alive() for rank in ranks):
+        time.sleep(0.01)
+    for rank in ranks:
+        os.kill(rank.pid, signal.SIGTERM)
+    for rank in ranks:
+        rank.join()
+    assert [rank.exitcode for rank in ranks] == [143, 143], log.read_text()
+    text = log.read_text()
+    assert text.count("what is finished is kept; go on with: python cli.py predict --model") == 1
+    assert "Traceback" not in text
+    assert 3 <= job.finished(out) < PICTURES
+    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
+
+
+def rank_one_on_a_full_disk(number, port, words, log):
+    """A process of the job; every file that rank one wants to write after its sixth fails."""
+    replace, done = os.replace, []
+
+    def limited(source, target):
+        done.append(target)
+        if number == 1 and len(done) > 6:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(source, target)
+
+    os.replace = limited
+    job.run_rank(number, port, words, log)
+
+
+def test_a_disk_that_is_full_for_one_process_is_one_sentence_and_resumed(whole, inputs):
+    root, words = inputs
+    folder, log = root / "full", root / "full.log"
+    words = [*words, "--output_dir", str(folder)]
+    ranks = job.start(words, log, rank_one_on_a_full_disk)
+    for rank in ranks:
+        rank.join()
+    text = log.read_text()
+    assert [rank.exitcode for rank in ranks] == [2, 2], text
+    assert text.count("because the disk is full: free some space") == 1
+    assert text.count("Another process of this job has ended early") == 1
+    assert "Traceback" not in text
+    job.finish(job.start(words, log), log)
+    assert job.differences(whole, folder, PICTURES) == []

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +185,24 @@ def test_a_folder_of_pictures_that_vanishes_on_the_way(job, pictures, tmp_path, 
     assert job(pictures, out, "--data.batch_size", "1") == 0
     assert {record["id"] for record in records_of(out)} == {"0", "1", "2", "3"}
     assert all(path.read_bytes() == data for path, data in before.items())
+
+
+def test_ctrl_c_in_the_middle_of_a_write(job, pictures, tmp_path, monkeypatch, capsys):
+    out, replace, before = tmp_path / "out", os.replace, signal.getsignal(signal.SIGINT)
+
+    def interrupted(source, target):
+        if Path(target).name == "2.png":
+            os.kill(os.getpid(), signal.SIGINT)
+        return replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    try:
+        assert job(pictures, out, "--overwrite", "true") == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    error = capsys.readouterr().err
+    assert "SIGINT: what is finished is kept; go on with: python cli.py predict" in error
+    assert "--overwrite" not in error
+    assert {record["id"] for record in records_of(out)} == {"0", "1"}
+    assert not leftovers(out)

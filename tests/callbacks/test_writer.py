@@ -174,16 +174,22 @@ def test_a_file_in_place_of_the_folder(tmp_path, predict):
 
 
 def test_remains_of_a_killed_write_disappear(tmp_path, monkeypatch):
-    def killed(source, target):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
-        patched.setattr(os, "replace", killed)
-        with pytest.raises(KeyboardInterrupt):
-            write_bytes(tmp_path / "a.png", b"half")
+        patched.setattr(os, "replace", lambda source, target: None)  # killed before it
+        write_bytes(tmp_path / "a.png", b"half")
     assert len(files_below(tmp_path)) == 1
     write_bytes(tmp_path / "a.png", b"whole")
     assert files_below(tmp_path) == ["a.png"]
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(source, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / "a.png", b"half")
+    assert files_below(tmp_path) == []
 
 
 def test_finished_lists_whole_records_only(tmp_path):
