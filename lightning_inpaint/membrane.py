@@ -34,7 +34,7 @@ def membrane(
     """
     field = np.where(fixed, values, 0).astype(np.float32)
     if unknown.any():
-        window = tuple(_extent(unknown.any(axis=other)) for other in (1, 0))
+        window = tuple(_extent(np.asarray(unknown.any(axis=other))) for other in (1, 0))
         field[window] = _solve(field[window], unknown[window], fixed[window], tolerance)
     return field
 
