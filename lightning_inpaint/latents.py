@@ -153,6 +153,12 @@ class LatentSpace(nn.Module):
         width = generator.z_dim if self.parsed.base.startswith("z") else generator.w_dim
         return (generator.num_ws, width) if self.parsed.base.endswith("+") else (width,)
 
+    @property
+    def noise_values(self) -> int:
+        """How many values a :data:`NoiseSource` is asked for; 0 without noise maps from outside."""
+        shapes = getattr(self.generator, "noise_shapes", ())
+        return 0 if self.parsed.noise else sum(h * w for h, w in shapes)
+
     def split(self, u: Tensor) -> dict[str, Tensor]:
         """The flat vectors (N, dim) as named pieces, each (N, *shape)."""
         pieces = u.split([p.size for p in self.parts], dim=1)
@@ -196,8 +202,7 @@ class LatentSpace(nn.Module):
         if not self.parsed.noise:
             if noise is None or isinstance(noise, str):
                 return noise
-            sizes = [h * w for h, w in shapes]
-            flat = noise(sum(sizes)).split(sizes, dim=1)
+            flat = noise(self.noise_values).split([h * w for h, w in shapes], dim=1)
             maps = [x.unflatten(1, (1, *s)) for x, s in zip(flat, shapes, strict=True)]
         else:
             maps = [pieces[f"noise{i}"][:, None] for i in range(len(shapes))]

@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 from .agreement import DrawRecorder
 from .bank import PriorBank
+from .compilation import CompiledSpace
 from .completions import Completions
 from .errors import UserError
 from .gathering import gather_completions
 from .generators import adapt_generator, load_generator
+from .generators.stylegan2 import StyleGAN2Generator
 from .latents import LatentSpace
 from .memory import BatchSplitter
 from .noise import ChainStreams, Purpose
 from .optim import AnnealedHMC, ChainOptimizer
-from .posterior import Evidence, NoiseInputs, Posterior
+from .posterior import Evidence, NoiseInputs, Posterior, Precision
 from .restarts import chain_number, restart_failed
 from .state import SamplerState
 from .walk import Report, Walk, walk
@@ -55,7 +57,10 @@ class LatentInpainter(pl.LightningModule):
         warm_start: Prior draws per class that are scored to choose where chains start; 0 starts from
             the prior.
         report_every: Steps between reports to callbacks (progress, energies).
-        compile: Compile the generator (torch.compile); pays for long jobs of equal batches.
+        compile: Compile the generator (torch.compile; CUDA graphs on a GPU). Takes minutes and pays
+            for long jobs; without a compiler the run is eager.
+        precision: bfloat16 runs the convolutions in it where a sampler tolerates rough gradients: not
+            in its last part, and never where a Metropolis test follows.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class LatentInpainter(pl.LightningModule):
         warm_start: int = 0,
         report_every: int = 10,
         compile: bool = False,
+        precision: Precision = "float32",
     ) -> None:
         super().__init__()
         if chains < 1:
@@ -87,6 +93,8 @@ class LatentInpainter(pl.LightningModule):
         else:
             self.generator_name = generator
             network = load_generator(generator, weights=weights)
+        if isinstance(network, StyleGAN2Generator):
+            network.to(memory_format=torch.channels_last)  # what convolutions like best
         try:
             self.space = LatentSpace(network, latents, slack)
         except ValueError as error:
@@ -101,7 +109,8 @@ class LatentInpainter(pl.LightningModule):
         self.sampler_options = {"steps": described.steps, **options}
         self.chains, self.seed, self.noise_inputs = chains, seed, noise_inputs
         self.warm_start, self.report_every = warm_start, report_every
-        self._compute = torch.compile(self.space) if compile else None
+        self._compute = CompiledSpace(self.space) if compile else None
+        self.precision: Precision = precision
         self._bank: PriorBank | None = None
         self._split = BatchSplitter()
 
@@ -134,7 +143,9 @@ class LatentInpainter(pl.LightningModule):
         streams = ChainStreams.grid(self.seed, batch["id"], self.chains, self.device)
         labels = self._labels(batch, streams)
         evidence = Evidence.of(batch["image"], batch["mask"], labels, self.chains)
-        posterior = Posterior(self.space, evidence, streams, self.noise_inputs, self._compute)
+        posterior = Posterior(
+            self.space, evidence, streams, self.noise_inputs, self._compute, self.precision
+        )
 
         def again(rows: Tensor, attempt: int) -> Walk:
             pictures = [batch["id"][row // self.chains] for row in rows.tolist()]

@@ -13,9 +13,10 @@ from .likelihood import known_weight, masked_squared_error
 from .noise import ChainStreams, Purpose
 from .optim.base import Closure
 
-__all__ = ["Evidence", "NoiseInputs", "Posterior"]
+__all__ = ["Evidence", "NoiseInputs", "Posterior", "Precision"]
 
 NoiseInputs = Literal["random", "const", "off"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class Evidence(NamedTuple):
@@ -65,6 +66,8 @@ class Posterior:
         noise_inputs: noise maps that are no latents are ``random`` (redrawn at each call), ``const``
             (stored with the weights) or ``off``.
         compute: optional replacement of :meth:`LatentSpace.forward`, for example compiled.
+        precision: type of the convolutions where the sampler tolerates rough gradients; latents,
+            mapping, residual and energy keep theirs. Other networks than StyleGAN2 ignore it.
     """
 
     def __init__(
@@ -74,11 +77,19 @@ class Posterior:
         streams: ChainStreams,
         noise_inputs: NoiseInputs = "const",
         compute: Callable[..., Tensor] | None = None,
+        precision: Precision = "float32",
     ) -> None:
         self.space, self.evidence, self.streams = space, evidence, streams
         self.noise_inputs = noise_inputs
         self.compute = space if compute is None else compute
+        native = hasattr(space.generator, "set_compute")
+        self.rough = torch.bfloat16 if precision == "bfloat16" and native else None
         self.calls = 0
+
+    def tolerate(self, rough: bool) -> None:
+        """Whether the coming evaluations may use the cheaper precision."""
+        if self.rough is not None:
+            self.space.generator.set_compute(self.rough if rough else None)
 
     @property
     def deterministic(self) -> bool:

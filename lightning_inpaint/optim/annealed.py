@@ -98,6 +98,11 @@ class AnnealedHMC(HMC):
         super().scale_step(factor)
         self.descent.lr *= factor
 
+    @property
+    def tolerant(self) -> bool:
+        """The first three quarters of the descent are; the trajectories are not."""
+        return self.step_count < 0.75 * self.warm_up
+
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """One step of the descent (energies before it) or one trajectory (energies after it)."""

@@ -74,6 +74,12 @@ class ChainOptimizer(torch.optim.Optimizer):
             group["streams"] = ChainStreams(0, [""] * n, list(range(n)), self.latents.device)
         return group["streams"]
 
+    @property
+    def tolerant(self) -> bool:
+        """Whether the next step may use gradients with some rounding error: not in the last quarter,
+        and never where a Metropolis test or a weight depends on the energy."""
+        return not self.exact and self.step_count < 0.75 * self.steps
+
     def normal(self, purpose: Purpose, draw: int | None = None) -> Tensor:
         """Standard normal numbers in the shape of the latents; ``draw`` defaults to the step."""
         u = self.latents
