@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ __all__ = [
     "r1_penalty",
 ]
 
+FLOOR = math.exp(-40)
+
 
 def generator_loss(fake: Tensor) -> Tensor:
     """Non-saturating loss of Goodfellow et al. 2014 (arXiv:1406.2661): mean softplus(-logit)."""
@@ -25,8 +28,12 @@ def generator_loss(fake: Tensor) -> Tensor:
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Cross-entropy of real pictures as 1 and generated ones as 0, from logits of any shape."""
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
+    """Cross-entropy of real pictures as 1 and generated ones as 0, from logits of any shape.
+
+    The gradient at a generated picture's logit is sigmoid(f) + ``FLOOR`` (4e-18), so that it never
+    leaves float32's range and :class:`Opposition` can turn it at any logit.
+    """
+    return F.softplus(-real).mean() + F.softplus(fake).mean() + FLOOR * fake.mean()
 
 
 def mismatch_loss(scores: Tensor, labels: Tensor) -> Tensor:
@@ -47,11 +54,10 @@ class Opposition:
     """Turns the discriminator's gradient at generated pictures into the generator's.
 
     The discriminator descends mean softplus(f_i), the generator mean softplus(-f_i). Their
-    gradients at picture i are sigmoid(f_i) f_i' / N and -sigmoid(-f_i) f_i' / N: the second is
-    -exp(-f_i) times the first. One backward pass therefore serves both players (simultaneous
-    gradient descent; gradient reversal, arXiv:1409.7495, with a factor for each row). Exact as long
-    as logit i depends on picture i alone, and down to logits of -80, where float32 ends: below, the
-    generator's gradient fades instead of overflowing.
+    gradients at picture i are sigmoid(f_i) f_i' / N and -sigmoid(-f_i) f_i' / N: the second is a
+    known number times the first. One backward pass of :func:`discriminator_loss` therefore serves
+    both players (simultaneous gradient descent; gradient reversal, arXiv:1409.7495, with a factor for
+    each row). Exact as long as logit i depends on picture i alone.
     """
 
     def __init__(self) -> None:
@@ -64,7 +70,8 @@ class Opposition:
 
     def set_logits(self, fake: Tensor) -> None:
         """Logits (N,) of those pictures; before the backward pass."""
-        self.factor = -fake.detach().neg().clamp(max=80).exp()
+        fake = fake.detach()
+        self.factor = -torch.sigmoid(-fake) / (torch.sigmoid(fake) + FLOOR)
 
 
 def opposing_term(fake: Tensor, leaf: Tensor, logits: Tensor) -> Tensor:
