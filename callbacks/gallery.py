@@ -103,7 +103,7 @@ def _entry(folder: OutputFolder, picture: str, chains: int) -> dict[str, Any]:
 
 def _label(record: dict[str, Any]) -> Any:
     inferred = record.get("inferred")
-    return f"{inferred['name']}, inferred" if inferred else record["label"]
+    return f"{inferred['name']}, inferred" if inferred else record.get("class_name")
 
 
 def _box(original: dict[str, Any] | None) -> list[float] | None:

@@ -43,6 +43,7 @@ def picture_record(
         "id": completions.id[n],
         "index": completions.index[n],
         "label": label if label >= 0 else None,
+        "class_name": _class_name(completions, label) if label >= 0 else None,
         "inferred": _inferred(completions, n) if label < 0 else None,
         "notes": list(notes),
         "seed": completions.seed,
