@@ -81,15 +81,17 @@ def walk(
     """
     closure, steps = posterior.closure(u), optimizer.steps
     trace = torch.empty(steps, len(u), device=u.device, dtype=u.dtype)
-    for step in range(1, steps + 1):
-        posterior.tolerate(optimizer.tolerant)
-        energy: Tensor = optimizer.step(closure)  # type: ignore[arg-type, assignment]
-        trace[step - 1] = energy
-        if recorder is not None:
-            recorder.see(step - 1, energy, u)
-        if report is not None and (step % every == 0 or step == steps):
-            report(step, steps, energy, u.detach())
-    posterior.tolerate(False)
+    try:
+        for step in range(1, steps + 1):
+            posterior.tolerate(optimizer.tolerant)
+            energy: Tensor = optimizer.step(closure)  # type: ignore[arg-type, assignment]
+            trace[step - 1] = energy
+            if recorder is not None:
+                recorder.see(step - 1, energy, u)
+            if report is not None and (step % every == 0 or step == steps):
+                report(step, steps, energy, u.detach())
+    finally:  # also where memory has run out: the next walk shares the generator
+        posterior.tolerate(False)
     with torch.no_grad():
         pictures = posterior.decode(u)
         evidence = posterior.evidence
