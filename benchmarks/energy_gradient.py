@@ -4,7 +4,8 @@
 
 NVIDIA's ``cifar`` configuration with channel_base 1536 and channel_max 192, random weights, right half
 missing, noise inputs redrawn at each call, float32. One script times both in turn, so that the ratio
-holds where the machine's speed drifts. Needs that repository on disk; nothing of it is part of this
+holds where the machine's speed drifts; on a busy machine take ``--threads 1 --clock cpu``, processor
+time instead of wall time. Needs that repository on disk; nothing of it is part of this
 project.
 """
 
@@ -19,6 +20,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lightning_inpaint.compilation import CompiledSpace
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from lightning_inpaint.latents import LatentSpace
 from lightning_inpaint.noise import ChainStreams
@@ -67,7 +69,7 @@ def our_gradient(
     n = len(target)
     streams = ChainStreams.grid(0, [str(i) for i in range(n)], 1)
     evidence = Evidence(target, known, torch.arange(n) % 10)
-    compute = torch.compile(space) if compiled else None
+    compute = CompiledSpace(space) if compiled else None
     posterior = Posterior(space, evidence, streams, "random", compute)
 
     def evaluate(z: Tensor) -> None:
@@ -76,14 +78,16 @@ def our_gradient(
     return evaluate
 
 
-def rate(evaluate: Callable[[Tensor], None], batch: int, repeats: int) -> float:
-    """Pictures per second, the median of ``repeats`` evaluations."""
+def rate(
+    evaluate: Callable[[Tensor], None], batch: int, repeats: int, now: Callable[[], float]
+) -> float:
+    """Pictures per second of the clock ``now``, the median of ``repeats`` evaluations."""
     z = torch.randn(batch, 512)
     seconds = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = now()
         evaluate(z)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(now() - started)
     return batch / statistics.median(seconds)
 
 
@@ -93,7 +97,12 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 64])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--threads", type=int, default=0, help="0 leaves them alone")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     given = parser.parse_args()
+    now = time.process_time if given.clock == "cpu" else time.perf_counter
+    if given.threads:
+        torch.set_num_threads(given.threads)
     torch.set_flush_denormal(True)
     network = theirs(given.repository)
     native = ours(network)
@@ -110,10 +119,11 @@ def main() -> None:
             forms["ours, compiled"] = our_gradient(native, target, known, True)
         rates: dict[str, list[float]] = {name: [] for name in forms}
         for evaluate in forms.values():
-            rate(evaluate, batch, 2)  # warm-up
+            rate(evaluate, batch, 1, now)  # warm-up
         for _ in range(given.rounds):
             for name, evaluate in forms.items():
-                rates[name].append(rate(evaluate, batch, 5 if name != "seed's" else 2))
+                repeats = 3 if name != "seed's" else 1
+                rates[name].append(rate(evaluate, batch, repeats, now))
         for name, values in rates.items():
             ratio = statistics.median(a / b for a, b in zip(values, rates["seed's"], strict=True))
             print(f"batch {batch:3}  {name:15} {statistics.median(values):8.1f}  x {ratio:5.1f}")

@@ -83,8 +83,9 @@ class MappingNetwork(nn.Module):
         if self.num_classes:
             if labels is None:
                 raise ValueError("this generator is class-conditional: labels are needed")
-            one_hot = F.one_hot(labels, self.num_classes).to(x.dtype)
-            x = torch.cat([x, second_moment_norm(self.embed(one_hot))], dim=1)
+            rows = F.embedding(labels, self.embed.weight.T)  # its product with one-hot classes
+            embedded = rows * self.embed.weight_gain + self.embed.bias * self.embed.bias_gain
+            x = torch.cat([x, second_moment_norm(embedded)], dim=1)
         for i in range(self.num_layers):
             x = getattr(self, f"fc{i}")(x)
         return x

@@ -115,6 +115,8 @@ class Diffusion(ChainOptimizer):
         self.noise_std, self.spread, self.temperature = noise_std, spread, temperature
         self.clip_std, self.clip_over = clip_std, clip_over
         self.schedule = make_schedule(schedule, steps, beta_start, beta_end)
+        # plain numbers: a step reads nothing back from a device
+        self._plan = list(zip(*(part.tolist() for part in self.schedule), strict=True))
 
     def scale_step(self, factor: float) -> None:
         """Smaller betas: a shorter diffusion in steps that the energy's curvature bears."""
@@ -151,8 +153,7 @@ class Diffusion(ChainOptimizer):
         if self.step_count >= self.steps:
             raise RuntimeError(f"the schedule has {self.steps} steps, and all have been made")
         u = self.latents
-        beta = float(self.schedule.betas[self.step_count])
-        alpha_bar = float(self.schedule.alphas_bar[self.step_count])
+        beta, alpha_bar = self._plan[self.step_count]
         if self.estimator in ("mean", "logmeanexp"):
             energy, grad = self._sampled(closure, alpha_bar)
         else:

@@ -74,10 +74,13 @@ def test_changed_weights_are_seen():
     made = network().requires_grad_(False)
     ws = inputs(made)[0].detach()
     before = made.synthesis(ws)
-    for change in ("in place", "loaded", "replaced", "type"):
+    for change in ("in place", "averaged", "loaded", "replaced", "type"):
         if change == "in place":
             made.synthesis.b8.conv0.weight.mul_(torch.linspace(0.5, 2, 9).view(3, 3))
             made.synthesis.b4.const.mul_(torch.linspace(0.5, 2, 4))
+        elif change == "averaged":
+            weights = [made.synthesis.b8.conv0.weight, made.synthesis.b16.conv1.bias]
+            torch._foreach_lerp_(weights, [torch.ones_like(w) for w in weights], 0.5)
         elif change == "loaded":
             state = made.state_dict()
             state["synthesis.b16.conv1.bias"] = state["synthesis.b16.conv1.bias"] + 1
