@@ -6,11 +6,11 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Container, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pytorch_lightning import LightningDataModule
-from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.blocks import BlockSampler, block_size
@@ -20,8 +20,11 @@ from datamodules.inspection import inspect_mask
 from datamodules.pairing import MaskProvider, MaskVariant
 from datamodules.pictures import PictureError
 from lightning_inpaint.errors import UserError
+from lightning_inpaint.sizing import largest_batch
 
-__all__ = ["MaskedPictures"]
+__all__ = ["BatchSize", "MaskedPictures"]
+
+BatchSize = int | Literal["auto"]
 
 
 class MaskedPictures(LightningDataModule):
@@ -38,13 +41,17 @@ class MaskedPictures(LightningDataModule):
     """
 
     def __init__(
-        self, batch_size: int = 8, limit: int | None = None, seed: int = 0, num_workers: int = 0
+        self,
+        batch_size: BatchSize = 8,
+        limit: int | None = None,
+        seed: int = 0,
+        num_workers: int = 0,
     ) -> None:
         super().__init__()
         # when a resumed run has less left than there are devices, some have nothing to do
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        if batch_size < 1:
-            raise UserError(f"--data.batch_size is {batch_size}, and must be at least 1.")
+        if batch_size != "auto" and batch_size < 1:
+            raise UserError(f"--data.batch_size is {batch_size}, and must be at least 1, or auto.")
         if limit is not None and limit < 1:
             raise UserError(
                 f"--data.limit is {limit}, and must be at least 1 (or null for no limit)."
@@ -52,7 +59,7 @@ class MaskedPictures(LightningDataModule):
         if num_workers < 0:
             raise UserError(f"--data.num_workers is {num_workers}, and must be at least 0.")
         self.save_hyperparameters(logger=False)  # the subclass's options, for records of the run
-        self.batch_size = batch_size
+        self.batch_size: BatchSize = batch_size
         self.limit = limit
         self.seed = seed
         self.num_workers = num_workers
@@ -164,7 +171,17 @@ class MaskedPictures(LightningDataModule):
 
     def block_size(self, devices: int) -> int:
         """Pictures per batch, the same before and after finished pictures are left out."""
+        if self.batch_size == "auto":
+            self.batch_size = self._largest_batch()
+            rank_zero_info(f"--data.batch_size auto: {self.batch_size} pictures")
         return block_size(self.whole, self.batch_size, devices)
+
+    def _largest_batch(self) -> int:
+        """What fits the trainer's device, where its module is a sampler; else 8."""
+        module = getattr(self.trainer, "lightning_module", None)
+        if not hasattr(module, "space"):
+            return 8
+        return largest_batch(module.space, module.chains, self.trainer.strategy.root_device)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Take `skipped` and `notes` out of the batch and keep them.

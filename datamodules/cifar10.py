@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from datamodules.base import MaskedPictures
+from datamodules.base import BatchSize, MaskedPictures
 from datamodules.collate import Sample
 from datamodules.masks import resolve_masks
 from datamodules.pairing import PictureKey
@@ -27,6 +27,7 @@ class CIFAR10Masks(MaskedPictures):
             a mask file for every picture, or a folder or zip of masks paired by id
             (test/00000.png). White = fill.
         batch_size: Pictures completed at the same time; changes memory and speed, never results.
+            auto takes as many as the device should hold, 64 on a CPU, with all their chains.
         limit: Take only this many pictures, from the first; null for all.
         image_size: Resolution of the generator in pixels (set by the CLI).
         invert_mask: Take black for fill instead of white.
@@ -40,7 +41,7 @@ class CIFAR10Masks(MaskedPictures):
         split: Literal["test", "train"] = "test",
         download: bool = False,
         masks: str = "right_half",
-        batch_size: int = 8,
+        batch_size: BatchSize = 8,
         limit: int | None = None,
         image_size: int = 32,
         invert_mask: bool = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datamodules.base import MaskedPictures
+from datamodules.base import BatchSize, MaskedPictures
 from datamodules.collate import Sample
 from datamodules.fitting import Fit
 from datamodules.jobs import Job, find_jobs
@@ -29,6 +29,7 @@ class FolderMasks(MaskedPictures):
             (cat/a.png or cat/a_mask001.png for cat/a.jpg), or alpha for the transparent part of
             each picture. White = fill.
         batch_size: Pictures completed at the same time; changes memory and speed, never results.
+            auto takes as many as the device should hold, 64 on a CPU, with all their chains.
         limit: Take only this many pictures, from the first; null for all.
         image_size: Resolution of the generator in pixels (set by the CLI).
         class_names: Names of the generator's classes in their order; default: CIFAR-10's.
@@ -45,7 +46,7 @@ class FolderMasks(MaskedPictures):
         self,
         images: str,
         masks: str = "right_half",
-        batch_size: int = 8,
+        batch_size: BatchSize = 8,
         limit: int | None = None,
         image_size: int = 32,
         class_names: list[str] | None = None,

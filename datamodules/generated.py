@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.base import MaskedPictures
+from datamodules.base import BatchSize, MaskedPictures
 from datamodules.collate import Sample
 from datamodules.labels import label_index
 from datamodules.masks import resolve_masks
@@ -35,6 +35,7 @@ class GeneratedMasks(MaskedPictures):
             a mask file for every picture, or a folder or zip of masks paired by id
             (0000.png). White = fill.
         batch_size: Pictures completed at the same time; changes memory and speed, never results.
+            auto takes as many as the device should hold, 64 on a CPU, with all their chains.
         limit: Take only this many pictures, from the first; null for all.
         invert_mask: Take black for fill instead of white.
         seed: Seed of the pictures and of the random masks; each picture has a stream of its own.
@@ -47,7 +48,7 @@ class GeneratedMasks(MaskedPictures):
         num: int = 8,
         label: int | str | list[int | str] | None = 8,
         masks: str = "right_half",
-        batch_size: int = 8,
+        batch_size: BatchSize = 8,
         limit: int | None = None,
         invert_mask: bool = False,
         seed: int = 0,

@@ -1,0 +1,56 @@
+"""How large a batch may be, from what an energy gradient keeps."""
+
+import os
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from datamodules.base import MaskedPictures
+from datamodules.collate import Sample
+from lightning_inpaint import LatentInpainter
+from lightning_inpaint.latents import LatentSpace
+from lightning_inpaint.optim import MAP
+from lightning_inpaint.sizing import bytes_per_chain, largest_batch
+
+CPU = torch.device("cpu")
+
+
+class Grey(MaskedPictures):
+    """Twenty grey pictures."""
+
+    def setup(self, stage=None):
+        self.begin([f"{i}" for i in range(20)])
+
+    def sample(self, position):
+        image = np.full((8, 8, 3), 128, dtype=np.uint8)
+        return Sample(self.ids[position], position, image, np.zeros((8, 8), np.float32), 0)
+
+
+def test_memory_counts_kept_features_and_latents(tiny_generator):
+    plain = bytes_per_chain(LatentSpace(tiny_generator, "z"))
+    features = 4 * 8 * (4 * 4 + 2 * 8 * 8)  # float32, eight channels at 4x4 and twice at 8x8
+    assert features < plain < 20 * features
+    with_noise = bytes_per_chain(LatentSpace(tiny_generator, "z+noise"))
+    assert with_noise > plain
+
+
+def test_chains_and_memory_limit_the_batch(tiny_generator, monkeypatch):
+    space = LatentSpace(tiny_generator, "z")
+    assert largest_batch(space, 1, CPU) == 64
+    assert largest_batch(space, 3, CPU) == 16
+    assert largest_batch(space, 1000, CPU) == 1
+    pages = {"SC_PHYS_PAGES": 50 * bytes_per_chain(space) // 4096, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+    assert largest_batch(space, 1, CPU) == 16
+
+
+@pytest.mark.parametrize(("size", "batches"), [("auto", [16, 4]), (8, [8, 8, 4])])
+def test_the_loader_asks_for_it(tiny_generator, size, batches):
+    module = LatentInpainter(tiny_generator, sampler=lambda group: MAP(group, steps=1), chains=4)
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False
+    )
+    done = trainer.predict(module, datamodule=Grey(batch_size=size))
+    assert [len(c.id) for c in done] == batches
