@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .latents import LatentSpace
@@ -10,6 +11,7 @@ from .noise import ChainStreams, Purpose
 
 __all__ = ["PriorBank"]
 
+SIDE = 32
 _SEED = 0x62616E6B  # the bank does not depend on the run's seed: pictures choose from it by theirs
 
 
@@ -17,30 +19,36 @@ class PriorBank:
     """Prior draws of every class and their pictures.
 
     With M = 1 where a pixel is known, E = sum M (G - y)^2 = G^2 m^T - 2 G (m y)^T + const for all
-    draws and pictures at once. The latents are not stored: a draw's number brings them back.
+    draws and pictures at once. The latents are not stored: a draw's number brings them back. Pictures
+    above 32x32 are compared as means of cells, so that memory does not grow with the resolution.
 
     Args:
         space: the latent space.
         draws: prior draws per class (in all, when the generator is unconditional).
-        batch: draws decoded at a time.
     """
 
-    def __init__(self, space: LatentSpace, draws: int = 128, batch: int = 64) -> None:
+    def __init__(self, space: LatentSpace, draws: int = 128) -> None:
         self.space, self.draws = space, draws
         self.classes = max(int(getattr(space.generator, "num_classes", 0)), 1)
         weight = next(space.generator.parameters(), None)  # a module of functions alone has none
         self.device = torch.device("cpu") if weight is None else weight.device
+        resolution = int(space.generator.resolution)
+        batch = max(4, min(64, 64 * 64**2 // resolution**2))  # decoded at a time
+        self.side = min(resolution, SIDE)
         chunks = []
         with torch.no_grad():
             for first in range(0, self.classes * draws, batch):
                 rows = torch.arange(first, min(first + batch, self.classes * draws))
-                chunks.append(self._decode(rows).flatten(1))
+                chunks.append(self._reduced(self._decode(rows)).flatten(1))
         self.pictures = torch.cat(chunks)
 
     def _decode(self, rows: Tensor) -> Tensor:
         labels = (rows // self.draws).to(self.device)
         conditional = int(getattr(self.space.generator, "num_classes", 0)) > 0
         return self.space(self.latents(rows), labels if conditional else None, "const")
+
+    def _reduced(self, values: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(values, self.side) if values.shape[-1] > self.side else values
 
     def latents(self, rows: Tensor) -> Tensor:
         """Latents (len(rows), D) of the draws with these numbers (class * draws + draw)."""
@@ -50,7 +58,7 @@ class PriorBank:
         return streams.normal(0, self.space.dim, Purpose.START)
 
     def energies(self, target: Tensor, known: Tensor) -> Tensor:
-        """Energy of every draw for every picture.
+        """Energy of every draw for every picture; above 32x32 that of the means of cells.
 
         Args:
             target: (N, C, H, W) in [-1, 1].
@@ -60,10 +68,13 @@ class PriorBank:
             (N, classes, draws).
         """
         g = self.pictures
-        m = known.expand_as(target).flatten(1)
-        y = target.flatten(1)
+        weight = self._reduced(known)
+        mean = self._reduced(target * known) / weight.clamp(min=1e-6)  # of a cell's known pixels
+        m = weight.expand_as(mean).flatten(1)
+        y = mean.flatten(1)
         energy = m @ g.square().T - 2 * (m * y) @ g.T + (m * y.square()).sum(dim=1, keepdim=True)
-        return energy.clamp(min=0).unflatten(1, (self.classes, self.draws))
+        pixels = (target.shape[-1] / self.side) ** 2  # per cell
+        return (pixels * energy).clamp(min=0).unflatten(1, (self.classes, self.draws))
 
     def class_posterior(self, target: Tensor, known: Tensor, noise_std: float = 0.3) -> Tensor:
         """p(class | y) under a uniform prior, from importance weights of the bank (approximate).
