@@ -53,7 +53,8 @@ def picture_sets(
         whole = FolderMasks(images, masks=mask)
         whole.setup("predict")
         stride = max(len(whole.predict_dataloader().dataset) // limit, 1)  # type: ignore[arg-type]
-        sets["real"] = FolderMasks(images, masks=mask, shard=f"1/{stride}", **options)
+        # A limit is taken before the shard: the shard alone chooses.
+        sets["real"] = FolderMasks(images, masks=mask, shard=f"1/{stride}", batch_size=batch_size)
     for pictures in sets.values():
         pictures.setup("predict")
     return sets
