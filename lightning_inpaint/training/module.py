@@ -181,7 +181,7 @@ class GeneratorTraining(pl.LightningModule):
             batch: ``image`` uint8 (N, C, H, W) and ``label`` (N,).
         """
         draws, group = self.draws, self.hparams.group
-        if group and len(batch["image"]) % group:
+        if group and len(batch["image"]) > group and len(batch["image"]) % group:
             raise UserError(
                 f"{len(batch['image'])} pictures a step on each device are no multiple of --model.group "
                 f"{group}: pass another --data.batch_size."

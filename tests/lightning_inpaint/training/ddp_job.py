@@ -13,7 +13,13 @@ from datamodules.training_pictures import TrainingPictures
 from lightning_inpaint.training import AverageGenerator, GeneratorTraining
 from tests.lightning_inpaint.training.conftest import TINY
 
-OPTIONS = TINY | {"r1_interval": 2, "style_mixing": 0.5, "learning_rate": 0.01, "noise_limit": 0.05}
+OPTIONS = TINY | {
+    "r1_interval": 2,
+    "style_mixing": 0.5,
+    "learning_rate": 0.01,
+    "noise_limit": 0.05,
+    "group": 0,  # groups are formed within a device
+}
 
 
 def train(folder: str, devices: int, **options: str) -> GeneratorTraining:

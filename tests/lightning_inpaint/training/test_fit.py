@@ -137,7 +137,11 @@ def as_it_is(folder):
         (as_it_is, ["--model.resolution", "12"], "12, and must be a power of two from 8 on"),
         (as_it_is, ["--model.augment", "blur"], "unknown augmentation 'blur'"),
         (as_it_is, ["--data.batch_size", "5"], "4 pictures do not fill one batch"),
-        (as_it_is, ["--model.group", "3"], "are no multiple of --model.group 3"),
+        (
+            as_it_is,
+            ["--data.batch_size", "3", "--model.group", "2"],
+            "are no multiple of --model.group 2",
+        ),
         (as_it_is, ["--data.path", "nowhere"], "nowhere: no such file or folder"),
         (as_it_is, ["--ckpt_path", "gone.ckpt"], "gone.ckpt: there is no such file"),
     ],
