@@ -123,6 +123,7 @@ class Diffusion(ChainOptimizer):
         group = self.param_groups[0]
         ends = (factor * group["beta_start"], factor * group["beta_end"])
         self.schedule = make_schedule(group["schedule"], self.steps, *ends)
+        self._plan = list(zip(*(part.tolist() for part in self.schedule), strict=True))
 
     def _sampled(self, closure: Closure, alpha_bar: float) -> tuple[Tensor, Tensor]:
         """Energy and its gradient averaged over draws of u_0 (``mean`` and ``logmeanexp``)."""
