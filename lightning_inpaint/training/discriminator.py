@@ -15,7 +15,9 @@ from lightning_inpaint.generators.stylegan2 import (
     second_moment_norm,
 )
 
-__all__ = ["Discriminator"]
+from .losses import discriminator_loss, generator_loss
+
+__all__ = ["Discriminator", "group_deviation"]
 
 
 class EqualizedConv(nn.Module):
@@ -58,19 +60,18 @@ class ResidualBlock(nn.Module):
         return self.skip(F.avg_pool2d(x, 2), gain) + self.conv1(inner, gain)
 
 
-def minibatch_deviation(x: Tensor, group: int) -> Tensor:
-    """Append the mean standard deviation over groups of consecutive rows as one more channel.
+def group_deviation(x: Tensor, group: int) -> Tensor:
+    """Mean standard deviation over groups of consecutive rows.
 
     Karras et al. 2018 (arXiv:1710.10196), section 3: generated pictures that are all alike give
-    themselves away. (N, C, h, w), N a multiple of ``group`` or below it, to (N, C + 1, h, w).
+    themselves away. (N, C, h, w), N a multiple of ``group`` or below it, to (N, 1, 1, 1).
     """
-    n, _, height, width = x.shape
+    n = len(x)
     group = min(group, n)
     y = x.unflatten(0, (n // group, group))
     y = y.to(torch.promote_types(y.dtype, torch.float32))
     deviation = (y.var(dim=1, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
-    channel = deviation.to(x.dtype).repeat_interleave(group).view(n, 1, 1, 1)
-    return torch.cat([x, channel.expand(-1, 1, height, width)], dim=1)
+    return deviation.to(x.dtype).repeat_interleave(group).view(n, 1, 1, 1)
 
 
 class Discriminator(nn.Module):
@@ -87,7 +88,7 @@ class Discriminator(nn.Module):
         channel_base, channel_max: channels at resolution r are ``min(channel_base // r, max)``.
         cmap_dim: dimensions of the class projection.
         group: consecutive rows whose deviation is one more feature (see
-            :func:`minibatch_deviation`); 0 = none, and rows are independent, as in R3GAN
+            :func:`group_deviation`); 0 = none, and rows are independent, as in R3GAN
             (Huang et al. 2024, arXiv:2501.05441).
     """
 
@@ -119,10 +120,19 @@ class Discriminator(nn.Module):
         for block in self.blocks:
             x = block(x)
         if self.group:
-            x = minibatch_deviation(x, self.group)
+            deviation = group_deviation(x, self.group)
+            x = torch.cat([x, deviation.expand(-1, 1, *x.shape[2:])], dim=1)
         x = self.out(self.fc(self.conv(x).flatten(1)))
         if not self.num_classes:
             return x
         every = torch.eye(self.num_classes, device=x.device, dtype=x.dtype)
         classes = second_moment_norm(self.embed(every))
         return x @ classes.T / math.sqrt(classes.shape[1])
+
+    def loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The logistic loss that it descends, from scores (N,)."""
+        return discriminator_loss(real, fake)
+
+    def opposed_loss(self, fake: Tensor) -> Tensor:
+        """The generator's non-saturating loss, from scores (N,)."""
+        return generator_loss(fake)

@@ -14,6 +14,8 @@ __all__ = [
     "Opposition",
     "discriminator_loss",
     "generator_loss",
+    "hinge_discriminator_loss",
+    "hinge_generator_loss",
     "mismatch_loss",
     "opposing_term",
     "r1_penalty",
@@ -34,6 +36,21 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     leaves float32's range and :class:`Opposition` can turn it at any logit.
     """
     return F.softplus(-real).mean() + F.softplus(fake).mean() + FLOOR * fake.mean()
+
+
+def hinge_discriminator_loss(real: Tensor, fake: Tensor, weights: Tensor) -> Tensor:
+    """Hinge loss at several places, mean over pictures (Lim and Ye 2017, arXiv:1705.02894).
+
+    Args:
+        real, fake: (N, places) scores.
+        weights: (places,), by which places are summed.
+    """
+    return ((F.relu(1 - real) + F.relu(1 + fake)) @ weights).mean()
+
+
+def hinge_generator_loss(fake: Tensor, weights: Tensor) -> Tensor:
+    """Minus the scores (N, places), summed with ``weights`` (places,), mean over pictures."""
+    return -(fake @ weights).mean()
 
 
 def mismatch_loss(scores: Tensor, labels: Tensor) -> Tensor:
@@ -74,7 +91,7 @@ class Opposition:
         self.factor = -torch.sigmoid(-fake) / (torch.sigmoid(fake) + FLOOR)
 
 
-def opposing_term(fake: Tensor, leaf: Tensor, logits: Tensor) -> Tensor:
+def opposing_term(fake: Tensor, leaf: Tensor, loss: Tensor) -> Tensor:
     """The generator's gradient as a term of value 0, for discriminators whose rows see each other.
 
     There :class:`Opposition` would be wrong, as the share of logit j in the gradient at picture i
@@ -84,9 +101,9 @@ def opposing_term(fake: Tensor, leaf: Tensor, logits: Tensor) -> Tensor:
     Args:
         fake: (N, ...) generated pictures, with their graph.
         leaf: the same pictures without it, requiring a gradient; what the discriminator saw.
-        logits: of any shape, from ``leaf``.
+        loss: the generator's, from ``leaf``.
     """
-    (slope,) = torch.autograd.grad(generator_loss(logits), leaf, retain_graph=True)
+    (slope,) = torch.autograd.grad(loss, leaf, retain_graph=True)
     return ((fake - fake.detach()) * slope).sum()
 
 

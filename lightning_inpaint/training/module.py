@@ -17,14 +17,10 @@ from .augment import diff_augment, operations
 from .checkpoints import check_settings
 from .discriminator import Discriminator
 from .draws import RowStream, StepDraws, mixed_styles
-from .losses import (
-    Opposition,
-    discriminator_loss,
-    generator_loss,
-    mismatch_loss,
-    opposing_term,
-    r1_penalty,
-)
+from .losses import Opposition, mismatch_loss, opposing_term, r1_penalty
+from .pretrained import load_pyramid
+from .projected import ProjectedDiscriminator
+from .start import start_from
 
 __all__ = ["GeneratorTraining"]
 
@@ -53,6 +49,11 @@ class GeneratorTraining(pl.LightningModule):
         architecture: How blocks add up to a picture: skip, resnet or orig.
         noise_limit: Bound on the strength of the noise inputs, so that the picture lives in z; null
             for none.
+        start: Generator to go on from (a bundled name or a file, see ``predict``), of the same
+            settings; null starts from random weights.
+        features: Trained network whose activations the discriminator judges: efficientnet_lite0 or
+            a model of torchvision (:func:`.pretrained.load_pyramid`); a generator that already draws
+            pictures (``start``) learns many times faster so. null judges the pixels.
         discriminator_base: channel_base of the discriminator.
         discriminator_max: channel_max of the discriminator.
         group: Pictures of about one class whose deviation the discriminator sees, against samples that
@@ -62,8 +63,9 @@ class GeneratorTraining(pl.LightningModule):
             pictures are shown a few dozen times at most.
         augment_p: Probability of each augmentation.
         mismatch: Weight of real pictures under wrong classes as negatives, which draws samples
-            towards recognisable classes; for conditional generators.
-        r1_gamma: Weight of the R1 gradient penalty.
+            towards recognisable classes; for conditional generators without ``features``.
+        r1_gamma: Weight of the R1 gradient penalty; null is 0.05, and 0 with ``features``, whose
+            slopes spectral norm bounds.
         r1_interval: Steps from one penalty to the next, which is weighted up in turn.
         style_mixing: Probability that a picture's style comes from two latents.
         learning_rate: Of the generator's Adam (betas 0 and 0.99).
@@ -93,13 +95,15 @@ class GeneratorTraining(pl.LightningModule):
         channel_max: int = 192,
         architecture: Literal["skip", "resnet", "orig"] = "skip",
         noise_limit: float | None = 0.01,
+        start: str | None = None,
+        features: str | None = None,
         discriminator_base: int = 1536,
         discriminator_max: int = 256,
         group: int = 4,
         augment: str = "color,translation,cutout",
         augment_p: float = 1.0,
         mismatch: float = 0.0,
-        r1_gamma: float = 0.05,
+        r1_gamma: float | None = None,
         r1_interval: int = 16,
         style_mixing: float = 0.0,
         learning_rate: float = 0.002,
@@ -112,7 +116,7 @@ class GeneratorTraining(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        _check(resolution, augment)
+        _check(resolution, augment, features, mismatch)
         self.automatic_optimization = False
         self.save_hyperparameters()
         self.generator = StyleGAN2Generator(
@@ -126,15 +130,25 @@ class GeneratorTraining(pl.LightningModule):
             architecture=architecture,
             class_names=class_names or None,
         )
+        if start is not None:
+            start_from(self.generator, start)
         self.average = AveragedModel(self.generator)
         self.average.requires_grad_(False).eval()
-        self.discriminator = Discriminator(
-            resolution,
-            num_classes,
-            channel_base=discriminator_base,
-            channel_max=discriminator_max,
-            group=group,
-        )
+        self.discriminator: Discriminator | ProjectedDiscriminator
+        if features is not None:
+            pyramid = load_pyramid(features, resolution)
+            self.discriminator = ProjectedDiscriminator(pyramid, num_classes, group)
+        else:
+            self.discriminator = Discriminator(
+                resolution,
+                num_classes,
+                channel_base=discriminator_base,
+                channel_max=discriminator_max,
+                group=group,
+            )
+        self.gamma = r1_gamma if r1_gamma is not None else 0.0 if features else 0.05
+        # Batch norm and deviations make a row's score depend on the others.
+        self.rows_meet = bool(group or features)
         self.steps = self.seen = 0
         self.register_state_dict_post_hook(_put_counters)
         self.register_load_state_dict_pre_hook(_take_counters)
@@ -156,7 +170,7 @@ class GeneratorTraining(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Compile in place, which leaves the names in the state dict alone."""
         if self.hparams.compile:
-            if self.hparams.group:  # opposing_term goes twice through the same graph
+            if self.rows_meet:  # opposing_term goes twice through the same graph
                 torch._functorch.config.donated_buffer = False
             self.generator.compile()
             self.discriminator.compile()
@@ -210,18 +224,22 @@ class GeneratorTraining(pl.LightningModule):
             # Both halves hold the same classes in the same order: their deviations compare.
             labels, order = real_labels.sort(stable=True)
             real, real_labels = real[order], labels
+        if self.steps == 0 and isinstance(self.discriminator, ProjectedDiscriminator):
+            reduce = self.trainer.strategy.reduce
+            every = self.discriminator.variances(real)
+            self.discriminator.calibrate([reduce(v, reduce_op="mean") for v in every])
         # The generator has a precision of its own: styles and pictures stay float32.
         fake = self.generator(z, labels, noise)
         opposition = Opposition()
-        shown = fake.detach().requires_grad_() if self.hparams.group else opposition(fake)
+        shown = fake.detach().requires_grad_() if self.rows_meet else opposition(fake)
         seen_real = self._augmented(real, draws.stream(2))
         every_real, every_fake = self._scores(
-            seen_real, self._augmented(shown, draws.stream(1)), joint=not self.hparams.group
+            seen_real, self._augmented(shown, draws.stream(1)), joint=not self.rows_meet
         )
         on_real, on_fake = _of(every_real, real_labels), _of(every_fake, labels)
-        loss = discriminator_loss(on_real, on_fake)
-        if self.hparams.group:
-            loss = loss + opposing_term(fake, shown, on_fake)
+        loss = self.discriminator.loss(on_real, on_fake)
+        if self.rows_meet:
+            loss = loss + opposing_term(fake, shown, self.discriminator.opposed_loss(on_fake))
         else:
             opposition.set_logits(on_fake)
         self._log_players(loss, on_real, on_fake)
@@ -229,7 +247,7 @@ class GeneratorTraining(pl.LightningModule):
             mismatch = mismatch_loss(every_real, real_labels)
             self.log("loss/mismatch", mismatch.detach())
             loss = loss + self.hparams.mismatch * mismatch
-        if self.hparams.r1_gamma and self.steps % self.hparams.r1_interval == 0:
+        if self.gamma and self.steps % self.hparams.r1_interval == 0:
             loss = loss + self.hparams.r1_interval * self._penalty(seen_real, real_labels)
         return loss
 
@@ -249,7 +267,7 @@ class GeneratorTraining(pl.LightningModule):
             with self._autocast():
                 return _of(self.discriminator.forward(x), labels)
 
-        penalty = r1_penalty(judge, real, self.hparams.r1_gamma)
+        penalty = r1_penalty(judge, real, self.gamma)
         self.log("loss/r1", penalty.detach())
         return penalty
 
@@ -273,7 +291,7 @@ class GeneratorTraining(pl.LightningModule):
 
     def _log_players(self, loss: Tensor, on_real: Tensor, on_fake: Tensor) -> None:
         self.log("loss/discriminator", loss.detach())
-        self.log("loss/generator", generator_loss(on_fake.detach()))
+        self.log("loss/generator", self.discriminator.opposed_loss(on_fake.detach()))
         self.log("logits/real", on_real.detach().mean())
         self.log("logits/fake", on_fake.detach().mean())
 
@@ -310,16 +328,25 @@ class GeneratorTraining(pl.LightningModule):
 
 
 def _of(scores: Tensor, labels: Tensor | None) -> Tensor:
-    """Scores (N, classes) to those of ``labels`` (N,); one column is an unconditional score."""
+    """Scores (N, classes, ...) to those of ``labels`` (N,); one column is an unconditional score."""
     if labels is None or scores.shape[1] == 1:
         return scores[:, 0]
-    return scores.gather(1, labels[:, None])[:, 0]
+    return torch.take_along_dim(scores, labels.view(-1, *[1] * (scores.ndim - 1)), dim=1)[:, 0]
 
 
-def _check(resolution: int, augment: str) -> None:
+def _check(resolution: int, augment: str, features: str | None, mismatch: float) -> None:
     if resolution < 8 or resolution & (resolution - 1):
         raise UserError(
             f"--model.resolution is {resolution}, and must be a power of two from 8 on."
+        )
+    if features is not None and mismatch:
+        raise UserError(
+            "--model.mismatch is for the discriminator of pixels: leave it 0 with --model.features."
+        )
+    if features is not None and resolution < 16:
+        raise UserError(
+            f"--model.features sees nothing in pictures of {resolution} pixels: pass "
+            "--model.resolution 16 or more, or leave it out."
         )
     try:
         operations(augment)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightning_inpaint.training import Discriminator
-from lightning_inpaint.training.discriminator import minibatch_deviation
+from lightning_inpaint.training.discriminator import group_deviation
 
 
 def small(resolution=8, classes=3):
@@ -47,8 +47,8 @@ def test_features_keep_their_size_through_the_blocks():
         assert 0.3 < x.std().item() < 2
 
 
-def test_minibatch_deviation_of_known_values():
+def test_group_deviation_of_known_values():
     # Groups are rows 0, 1 and 2, 3: deviation 1 in the first, 0 in the second.
     x = torch.tensor([0.0, 2.0, 5.0, 5.0]).view(4, 1, 1, 1).expand(4, 2, 3, 3)
-    out = minibatch_deviation(x, 2)[:, 2, 0, 0]
+    out = group_deviation(x, 2).flatten()
     torch.testing.assert_close(out, torch.tensor([1.0, 1.0, 1e-4, 1e-4]), rtol=1e-4, atol=1e-6)

