@@ -1,5 +1,6 @@
 """A discriminator on a frozen network's activations, and starting from a trained generator."""
 
+import itertools
 import sys
 import types
 
@@ -23,7 +24,7 @@ class Strided(nn.Module):
         self.stages = nn.Sequential(
             *(
                 nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU6())
-                for a, b in zip(widths, widths[1:], strict=False)
+                for a, b in itertools.pairwise(widths)
             )
         )
         self.head = nn.Linear(6, 10)
