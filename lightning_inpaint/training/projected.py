@@ -2,7 +2,8 @@
 
 Sauer et al. 2021, "Projected GANs Converge Faster" (arXiv:2111.01007): activations are mixed across
 scales and channels by fixed random convolutions, and one head per scale learns from them. Here each
-head scores every class and sees the deviation within small groups of pictures.
+head scores every class and sees the deviation within small groups of pictures, and one more head sees
+the pixels, as frozen activations tell little of colour and fine texture.
 """
 
 from __future__ import annotations
@@ -30,17 +31,27 @@ class Head(nn.Module):
         halve: whether each stage halves the side.
         num_classes: 0 = unconditional.
         group: consecutive rows whose deviation is one more feature; 0 = none.
+        stem: channels of a convolution before the stages, which has no batch norm; 0 = none.
     """
 
     # Deviations are small beside normalized activations.
     GAIN = 4.0
 
     def __init__(
-        self, in_channels: int, widths: tuple[int, ...], halve: bool, num_classes: int, group: int
+        self,
+        in_channels: int,
+        widths: tuple[int, ...],
+        halve: bool,
+        num_classes: int,
+        group: int,
+        stem: int = 0,
     ) -> None:
         super().__init__()
         self.num_classes, self.group = num_classes, group
         stages: list[nn.Module] = []
+        if stem:
+            first = nn.Conv2d(in_channels, stem, 3, padding=1)
+            stages, in_channels = [spectral_norm(first), nn.LeakyReLU(0.2)], stem
         for width in widths:
             size, stride = (4, 2) if halve else (3, 1)
             conv = nn.Conv2d(in_channels, width, size, stride, 1, bias=False)
@@ -62,21 +73,26 @@ class Head(nn.Module):
 
 
 class ProjectedDiscriminator(nn.Module):
-    """Pictures to scores for every class at every place of three heads.
+    """Pictures to scores for every class at every place of each head.
 
     Args:
-        pyramid: the frozen network.
+        pyramid: the frozen network, of twice the pictures' size.
         num_classes: 0 = unconditional.
         group: consecutive rows whose deviation the heads see (:func:`.discriminator.group_deviation`).
         seed: of the fixed random projections, which are saved with the weights.
 
     Attributes:
         place_weights: (places,), one over the places of each head: every head counts the same.
+        opposed_weights: the same in the generator's loss, where the head of the pixels counts more.
     """
 
     WIDTHS = (64, 96, 160)
     STAGES = ((64, 128), (128,), (192,))
+    PIXEL_STEM, PIXEL_STAGES = 32, (64, 128, 256)
+    # Gradients through the frozen network are about eighty times as steep.
+    PIXEL_WEIGHT = 10.0
     place_weights: Tensor
+    opposed_weights: Tensor
 
     def __init__(
         self, pyramid: FeaturePyramid, num_classes: int = 0, group: int = 0, seed: int = 0
@@ -99,12 +115,15 @@ class ProjectedDiscriminator(nn.Module):
             Head(self.WIDTHS[k], self.STAGES[k], k < last, num_classes, group)
             for k in range(last + 1)
         )
-        places = [
-            (side >> len(stages) if k < last else side) ** 2
-            for k, (side, stages) in enumerate(zip(pyramid.sides, self.STAGES, strict=True))
-        ]
-        weights = torch.cat([torch.full((n,), 1 / n) for n in places])
-        self.register_buffer("place_weights", weights, persistent=False)
+        self.pixels = Head(3, self.PIXEL_STAGES, True, num_classes, group, self.PIXEL_STEM)
+        halvings = [len(stages) for stages in self.STAGES[:-1]] + [0]
+        sides = [side >> n for side, n in zip(pyramid.sides, halvings, strict=True)]
+        # The pyramid is shown pictures of twice their size.
+        sides.append((pyramid.size // 2) >> len(self.PIXEL_STAGES))
+        weights = [torch.full((side**2,), 1 / side**2) for side in sides]
+        self.register_buffer("place_weights", torch.cat(weights), persistent=False)
+        weights[-1] = weights[-1] * self.PIXEL_WEIGHT
+        self.register_buffer("opposed_weights", torch.cat(weights), persistent=False)
 
     @torch.no_grad()
     def calibrate(self, variances: list[Tensor]) -> None:
@@ -133,7 +152,8 @@ class ProjectedDiscriminator(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1] to scores (N, classes, places); one class when unconditional."""
-        scores = [head(x) for head, x in zip(self.heads, self.projected(pictures), strict=True)]
+        seen = zip(self.heads, self.projected(pictures), strict=True)
+        scores = [head(x) for head, x in seen] + [self.pixels(pictures)]
         return torch.cat(scores, dim=2)
 
     def loss(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -142,4 +162,4 @@ class ProjectedDiscriminator(nn.Module):
 
     def opposed_loss(self, fake: Tensor) -> Tensor:
         """The generator's, from scores (N, places)."""
-        return hinge_generator_loss(fake, self.place_weights)
+        return hinge_generator_loss(fake, self.opposed_weights)

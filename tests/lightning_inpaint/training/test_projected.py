@@ -64,9 +64,10 @@ def test_scores_have_a_column_for_each_class(classes, columns):
     net = ProjectedDiscriminator(pyramid(64), classes, group=2)
     scores = net(torch.randn(4, 3, 32, 32))
     assert scores.shape == (4, columns, len(net.place_weights))
-    # 16x16 halved twice, 8x8 once, 4x4 as it is; every head counts the same.
-    assert len(net.place_weights) == 16 * 3
-    torch.testing.assert_close(net.place_weights.sum(), torch.tensor(3.0))
+    # 16x16 halved twice, 8x8 once, 4x4 as it is, pixels thrice; every head counts the same.
+    assert len(net.place_weights) == 16 * 4
+    torch.testing.assert_close(net.place_weights.sum(), torch.tensor(4.0))
+    torch.testing.assert_close(net.opposed_weights.sum(), torch.tensor(13.0))
 
 
 def test_hinge_losses_of_known_scores():
