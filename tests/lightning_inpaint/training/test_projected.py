@@ -1,5 +1,6 @@
 """A discriminator on a frozen network's activations, and starting from a trained generator."""
 
+import copy
 import sys
 
 import pytest
@@ -19,12 +20,17 @@ def pyramid(size=32):
     return FeaturePyramid(TinyFeatures(), size)
 
 
-def test_pyramid_gives_the_last_activations_of_each_scale():
-    found, network = pyramid(), TinyFeatures()
-    network.load_state_dict(found.network.state_dict())
+def test_pyramid_gives_what_enters_each_halving():
+    torch.manual_seed(0)
+    network = TinyFeatures().eval()
+    for stage in network.stages:
+        nn.init.normal_(stage[1].running_mean)
+        nn.init.uniform_(stage[1].running_var, 0.5, 2.0)
+    found = FeaturePyramid(copy.deepcopy(network), 32)
+    # Its batch norms are folded into the convolutions.
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in found.network.modules())
     x = torch.rand(2, 3, 32, 32) * 2 - 1
     shown = ((x + 1) / 2 - found.mean) / found.std
-    network.eval()
     for level, stage in zip(found(x), (2, 3, 4), strict=True):
         torch.testing.assert_close(level, network.stages[:stage](shown))
     assert found.sides == [8, 4, 2]
@@ -44,8 +50,8 @@ def test_pyramid_stays_as_it_was_trained():
 
 
 def test_pyramid_refuses_a_network_without_scales():
-    with pytest.raises(ValueError, match="16x16"):
-        FeaturePyramid(nn.Conv2d(3, 3, 3), 64)
+    with pytest.raises(ValueError, match="16x16 places"):
+        FeaturePyramid(nn.Sequential(nn.Conv2d(3, 3, 3)), 64)
 
 
 def test_channels_are_brought_to_one_scale():
