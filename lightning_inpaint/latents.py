@@ -98,9 +98,11 @@ class LatentSpace(nn.Module):
     Args:
         generator: any module ``(z, labels) -> pictures`` with ``z_dim``; spaces other than ``z`` need
             the native :class:`StyleGAN2Generator`.
-        name: see the module's text; None = :func:`default_latents`.
+        name: see the module's text; None = :func:`default_latents`, and ``+slack`` if ``slack`` is
+            given and the generator has it.
         slack: standard deviation of the slack per resolution (4, 8, ...), as a share of the standard
-            deviation of the features it is added to; one number serves all resolutions.
+            deviation of the features it is added to; one number serves all resolutions. None = 0.05
+            where the name has slack.
 
     Attributes:
         dim: D, the length of the flat vector.
@@ -117,13 +119,18 @@ class LatentSpace(nn.Module):
     style_factor: Tensor
 
     def __init__(
-        self, generator: Any, name: str | None = None, slack: float | Sequence[float] = 0.05
+        self,
+        generator: Any,
+        name: str | None = None,
+        slack: float | Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        name = default_latents(generator) if name is None else name
+        native = isinstance(generator, StyleGAN2Generator)
+        if name is None:
+            name = default_latents(generator) + ("+slack" if native and slack is not None else "")
+        slack = 0.05 if slack is None else slack
         parsed = parse_latents(name)
         self.name, self.parsed, self.generator = name, parsed, generator
-        native = isinstance(generator, StyleGAN2Generator)
         if not native and (parsed.base != "z" or parsed.noise or parsed.slack):
             raise ValueError(
                 f"latents {name!r} need a StyleGAN2 generator; "

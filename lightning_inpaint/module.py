@@ -47,7 +47,8 @@ class LatentInpainter(pl.LightningModule):
         weights: Which weights of a checkpoint to take, the moving average (G_ema) or the last (G).
         latents: What is sampled: z, z+, w or w+, then +noise (noise maps) and +slack if wanted. null is
             the richest that the generator supports: z++noise, or z for a module of your own.
-        slack: Standard deviation of the slack, as a share of the features' own (latents +slack).
+        slack: Standard deviation of the slack, as a share of the features' own. Adds +slack to latents
+            that are null; null is 0.05 where they name it.
         sampler: The optimizer that walks (Seed, Diffusion, ...) with its options: from Python, a
             callable that receives the latents. None is AnnealedHMC.
         chains: Completions per picture.
@@ -68,7 +69,7 @@ class LatentInpainter(pl.LightningModule):
         generator: str = "cifar10",
         weights: Literal["G_ema", "G"] = "G_ema",
         latents: str | None = None,
-        slack: float | list[float] = 0.05,
+        slack: float | list[float] | None = None,
         sampler: SamplerCallable | None = None,
         chains: int = 1,
         seed: int = 0,

@@ -90,3 +90,11 @@ def test_other_modules_have_z_alone():
     assert LatentSpace(other, "z").dim == 2
     with pytest.raises(ValueError, match="Linear only 'z'"):
         LatentSpace(other, "z+noise")
+
+
+def test_slack_joins_the_latents_that_a_generator_chooses_for_itself(tiny_generator):
+    assert LatentSpace(tiny_generator, None, 0.1).name == "z++noise+slack"
+    assert LatentSpace(tiny_generator, None).name == "z++noise"
+    foreign = torch.nn.Identity()
+    foreign.z_dim = 4
+    assert LatentSpace(foreign, None, 0.1).name == "z"
