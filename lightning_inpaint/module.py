@@ -46,9 +46,10 @@ class LatentInpainter(pl.LightningModule):
             your own module; from Python also the module itself.
         weights: Which weights of a checkpoint to take, the moving average (G_ema) or the last (G).
         latents: What is sampled: z, z+, w or w+, then +noise (noise maps) and +slack if wanted. null is
-            the richest that the generator supports: z++noise, or z for a module of your own.
-        slack: Standard deviation of the slack, as a share of the features' own. Adds +slack to latents
-            that are null; null is 0.05 where they name it.
+            z++noise (one z per layer, and noise), with slack unless that is null, or z for a module of
+            your own.
+        slack: Standard deviation of the slack, as a share of the features' own; null leaves it out of
+            latents that are null.
         sampler: The optimizer that walks (Seed, Diffusion, ...) with its options: from Python, a
             callable that receives the latents. None is AnnealedHMC.
         chains: Completions per picture.
@@ -69,7 +70,7 @@ class LatentInpainter(pl.LightningModule):
         generator: str = "cifar10",
         weights: Literal["G_ema", "G"] = "G_ema",
         latents: str | None = None,
-        slack: float | list[float] | None = None,
+        slack: float | list[float] | None = 0.05,
         sampler: SamplerCallable | None = None,
         chains: int = 1,
         seed: int = 0,

@@ -62,7 +62,7 @@ class AnnealedHMC(HMC):
         jitter: float = 0.2,
         preconditioner: Preconditioner = "fisher",
         probes: int = 8,
-        anchor: Anchor = "origin",
+        anchor: Anchor = "start",
         start_std: float = 1.0,
         lr: float = 0.1,
         betas: tuple[float, float] = (0.9, 0.99),

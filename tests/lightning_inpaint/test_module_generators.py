@@ -96,4 +96,5 @@ def test_own_module_from_python_needs_no_attributes():
 
 
 def test_default_latents_are_the_richest(tiny_generator):
-    assert LatentInpainter(tiny_generator).space.name == "z++noise"
+    assert LatentInpainter(tiny_generator).space.name == "z++noise+slack"
+    assert LatentInpainter(tiny_generator, slack=None).space.name == "z++noise"

@@ -34,7 +34,7 @@ def linear_problem(chains: int) -> tuple[Problem, Tensor, Tensor, float]:
     [
         (HMC, {"steps": 40}),
         (MALA, {"steps": 150}),
-        (AnnealedHMC, {"steps": 50, "warm_up": 20}),
+        (AnnealedHMC, {"steps": 80, "warm_up": 20}),
         (Particles, {"steps": 30, "leapfrog": 6}),
     ],
 )
