@@ -15,7 +15,7 @@ from lightning_inpaint.generators.stylegan2 import (
     second_moment_norm,
 )
 
-from .losses import discriminator_loss, generator_loss
+from .losses import discriminator_loss, generator_loss, mismatch_loss
 
 __all__ = ["Discriminator", "group_deviation"]
 
@@ -136,3 +136,7 @@ class Discriminator(nn.Module):
     def opposed_loss(self, fake: Tensor) -> Tensor:
         """The generator's non-saturating loss, from scores (N,)."""
         return generator_loss(fake)
+
+    def mismatch_loss(self, real: Tensor, labels: Tensor) -> Tensor:
+        """Real pictures under wrong classes as negatives, from scores (N, classes)."""
+        return mismatch_loss(real, labels)

@@ -16,6 +16,7 @@ __all__ = [
     "generator_loss",
     "hinge_discriminator_loss",
     "hinge_generator_loss",
+    "hinge_mismatch_loss",
     "mismatch_loss",
     "opposing_term",
     "r1_penalty",
@@ -63,8 +64,24 @@ def mismatch_loss(scores: Tensor, labels: Tensor) -> Tensor:
         scores: (N, classes), at least two classes.
         labels: (N,) true classes.
     """
-    wrong = torch.ones_like(scores).scatter_(1, labels[:, None], 0.0)
-    return (F.softplus(scores) * wrong).sum() / wrong.sum()
+    return _over_wrong(F.softplus(scores), labels)
+
+
+def hinge_mismatch_loss(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """:func:`mismatch_loss` by the hinge at several places.
+
+    Args:
+        scores: (N, classes, places), at least two classes.
+        labels: (N,) true classes.
+        weights: (places,), by which places are summed.
+    """
+    return _over_wrong(F.relu(1 + scores) @ weights, labels)
+
+
+def _over_wrong(terms: Tensor, labels: Tensor) -> Tensor:
+    """Mean of ``terms`` (N, classes) over the classes that are not ``labels``."""
+    wrong = torch.ones_like(terms).scatter_(1, labels[:, None], 0.0)
+    return (terms * wrong).sum() / wrong.sum()
 
 
 class Opposition:

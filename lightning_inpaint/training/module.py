@@ -17,7 +17,7 @@ from .augment import diff_augment, operations
 from .checkpoints import check_settings
 from .discriminator import Discriminator
 from .draws import RowStream, StepDraws, mixed_styles
-from .losses import Opposition, mismatch_loss, opposing_term, r1_penalty
+from .losses import Opposition, opposing_term, r1_penalty
 from .pretrained import load_pyramid
 from .projected import ProjectedDiscriminator
 from .start import start_from
@@ -63,7 +63,7 @@ class GeneratorTraining(pl.LightningModule):
             pictures are shown a few dozen times at most.
         augment_p: Probability of each augmentation.
         mismatch: Weight of real pictures under wrong classes as negatives, which draws samples
-            towards recognisable classes; for conditional generators without ``features``.
+            towards recognisable classes; for conditional generators.
         r1_gamma: Weight of the R1 gradient penalty; null is 0.05, and 0 with ``features``, whose
             slopes spectral norm bounds.
         r1_interval: Steps from one penalty to the next, which is weighted up in turn.
@@ -116,7 +116,7 @@ class GeneratorTraining(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        _check(resolution, augment, features, mismatch)
+        _check(resolution, augment, features)
         self.automatic_optimization = False
         self.save_hyperparameters()
         self.generator = StyleGAN2Generator(
@@ -244,7 +244,7 @@ class GeneratorTraining(pl.LightningModule):
             opposition.set_logits(on_fake)
         self._log_players(loss, on_real, on_fake)
         if self.discriminator.num_classes > 1 and self.hparams.mismatch:
-            mismatch = mismatch_loss(every_real, real_labels)
+            mismatch = self.discriminator.mismatch_loss(every_real, real_labels)
             self.log("loss/mismatch", mismatch.detach())
             loss = loss + self.hparams.mismatch * mismatch
         if self.gamma and self.steps % self.hparams.r1_interval == 0:
@@ -334,14 +334,10 @@ def _of(scores: Tensor, labels: Tensor | None) -> Tensor:
     return torch.take_along_dim(scores, labels.view(-1, *[1] * (scores.ndim - 1)), dim=1)[:, 0]
 
 
-def _check(resolution: int, augment: str, features: str | None, mismatch: float) -> None:
+def _check(resolution: int, augment: str, features: str | None) -> None:
     if resolution < 8 or resolution & (resolution - 1):
         raise UserError(
             f"--model.resolution is {resolution}, and must be a power of two from 8 on."
-        )
-    if features is not None and mismatch:
-        raise UserError(
-            "--model.mismatch is for the discriminator of pixels: leave it 0 with --model.features."
         )
     if features is not None and resolution < 16:
         raise UserError(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from .discriminator import group_deviation
-from .losses import hinge_discriminator_loss, hinge_generator_loss
+from .losses import hinge_discriminator_loss, hinge_generator_loss, hinge_mismatch_loss
 from .pretrained import FeaturePyramid
 
 __all__ = ["ProjectedDiscriminator"]
@@ -163,3 +163,7 @@ class ProjectedDiscriminator(nn.Module):
     def opposed_loss(self, fake: Tensor) -> Tensor:
         """The generator's, from scores (N, places)."""
         return hinge_generator_loss(fake, self.opposed_weights)
+
+    def mismatch_loss(self, real: Tensor, labels: Tensor) -> Tensor:
+        """Real pictures under wrong classes as negatives, from scores (N, classes, places)."""
+        return hinge_mismatch_loss(real, labels, self.place_weights)

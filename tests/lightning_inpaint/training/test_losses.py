@@ -10,6 +10,7 @@ from lightning_inpaint.training.losses import (
     Opposition,
     discriminator_loss,
     generator_loss,
+    hinge_mismatch_loss,
     mismatch_loss,
     r1_penalty,
 )
@@ -28,6 +29,13 @@ def test_mismatch_counts_the_wrong_classes_alone():
     expected = sum(math.log1p(math.exp(s)) for s in wrong) / 4
     loss = mismatch_loss(scores, torch.tensor([0, 1]))
     assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_hinge_mismatch_sums_places_and_counts_the_wrong_classes_alone():
+    scores = torch.tensor([[[9.0, 9.0], [0.0, -3.0]], [[1.0, 2.0], [9.0, 9.0]]])
+    loss = hinge_mismatch_loss(scores, torch.tensor([0, 1]), torch.tensor([0.5, 2.0]))
+    # relu(1 + s): 1 and 0 for the first row, 2 and 3 for the second.
+    assert loss.item() == pytest.approx((0.5 * 1 + 0.5 * 2 + 2.0 * 3) / 2, rel=1e-6)
 
 
 def test_r1_of_a_quadratic_judge():

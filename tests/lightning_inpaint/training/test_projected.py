@@ -158,7 +158,6 @@ def test_starts_from_a_trained_generator(make, tmp_path):
     [
         ({"features": "no_such_network", "resolution": 16}, "no_such_network"),
         ({"features": "efficientnet_lite0", "resolution": 8}, "resolution 16"),
-        ({"features": "efficientnet_lite0", "resolution": 16, "mismatch": 1.0}, "mismatch"),
         ({"start": "nowhere.safetensors"}, "nowhere.safetensors"),
     ],
 )
