@@ -128,14 +128,7 @@ def our_form(
     def run() -> int:
         posterior = Posterior(space, evidence, streams, inputs, compute)
         u = nn.Parameter(streams.normal(0, space.dim, Purpose.START))
-        group = {
-            "params": [u],
-            "streams": streams,
-            "probe": posterior.squared_probe,
-            "blocks": [part.shape for part in space.parts],
-            "scale_free": space.scale_free,
-        }
-        optimizer = make([group], **options)
+        optimizer = make([posterior.group(u)], **options)
         network.set_compute(None if precision == "float32" else TYPES[precision])
         walk(posterior, u, optimizer)
         network.set_compute(None)

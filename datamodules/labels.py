@@ -7,21 +7,9 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from lightning_inpaint.errors import UserError
+from lightning_inpaint.generators import CIFAR10_CLASSES
 
 __all__ = ["CIFAR10_CLASSES", "label_from_path", "label_index"]
-
-CIFAR10_CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
 
 
 def label_index(label: int | str | None, names: Sequence[str], where: str = "--data.label") -> int:

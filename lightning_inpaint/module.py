@@ -230,16 +230,8 @@ class LatentInpainter(pl.LightningModule):
         return walk(posterior, u, optimizer, report, self.report_every, recorder)
 
     def _optimizer(self, u: nn.Parameter, posterior: Posterior) -> ChainOptimizer:
-        group = {
-            "params": [u],
-            "streams": posterior.streams,
-            "chains": self.chains,
-            "probe": posterior.squared_probe,
-            "blocks": [part.shape for part in self.space.parts],
-            "scale_free": self.space.scale_free,
-        }
         try:
-            optimizer = self.sampler([group])
+            optimizer = self.sampler([posterior.group(u, self.chains)])
         except ValueError as error:
             raise UserError(f"--model.sampler: {error}") from error
         if optimizer.exact and not posterior.deterministic:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .latents import LatentSpace
 from .likelihood import known_weight, masked_squared_error
@@ -85,6 +85,22 @@ class Posterior:
         native = hasattr(space.generator, "set_compute")
         self.rough = torch.bfloat16 if precision == "bfloat16" and native else None
         self.calls = 0
+
+    def group(self, u: nn.Parameter, chains: int = 1) -> dict[str, Any]:
+        """The parameter group a sampler is made of.
+
+        Args:
+            u: (N, D), the chains.
+            chains: chains per picture; those of one picture are neighbouring rows.
+        """
+        return {
+            "params": [u],
+            "streams": self.streams,
+            "chains": chains,
+            "probe": self.squared_probe,
+            "blocks": [part.shape for part in self.space.parts],
+            "scale_free": self.space.scale_free,
+        }
 
     def tolerate(self, rough: bool) -> None:
         """Whether the coming evaluations may use the cheaper precision."""

@@ -117,8 +117,7 @@ def test_last_part_and_metropolis_ratios_are_float32(sampler, rough):
     posterior = Posterior(
         space, posterior.evidence, posterior.streams, "const", compute, precision="bfloat16"
     )
-    group = {"params": [u], "streams": posterior.streams, "probe": posterior.squared_probe}
-    walk(posterior, u, sampler([group], steps=8))
+    walk(posterior, u, sampler([posterior.group(u)], steps=8))
     assert seen[:rough] == [torch.bfloat16] * rough
     assert len(seen) > 8
     assert set(seen[rough:]) == {None}

@@ -52,15 +52,8 @@ def test_no_step_waits(name, noise, tiny_generator):
     evidence = Evidence(torch.zeros(n, 3, 8, 8), known, torch.arange(n) % 3)
     posterior = Posterior(space, evidence, streams, noise)
     u = torch.nn.Parameter(streams.normal(0, space.dim, Purpose.START))
-    group = {
-        "params": [u],
-        "streams": streams,
-        "probe": posterior.squared_probe,
-        "blocks": [part.shape for part in space.parts],
-        "scale_free": space.scale_free,
-    }
     options = {"warm_up": 3} if name == "annealed_hmc" else {}
-    optimizer = SAMPLERS[name]([group], steps=6, **options)
+    optimizer = SAMPLERS[name]([posterior.group(u)], steps=6, **options)
     with Waits() as waits:
         walk(posterior, u, optimizer, lambda step, *rest: seen.append(step), every=2)
     assert seen == [2, 4, 6]
