@@ -143,7 +143,7 @@ class LatentSpace(nn.Module):
             self.register_buffer("slack_scale", self._slack_scale(slack), persistent=False)
             blocks = generator.synthesis.blocks
             self.parts += [
-                Part(f"slack{b.resolution}", (b.out_channels, b.resolution, b.resolution))
+                Part(f"slack{b.resolution}", (b.resolution, b.resolution, b.out_channels))
                 for b, scale in zip(blocks, self.slack_scale.tolist(), strict=True)
                 if scale > 0
             ]
@@ -219,11 +219,12 @@ class LatentSpace(nn.Module):
     def _slack(self, pieces: dict[str, Tensor]) -> list[Tensor | None] | None:
         if not self.parsed.slack:
             return None
-        blocks = self.generator.synthesis.blocks
-        return [
-            pieces[key] * self.slack_scale[i] if (key := f"slack{b.resolution}") in pieces else None
-            for i, b in enumerate(blocks)
-        ]
+        slack: list[Tensor | None] = []
+        for block, scale in zip(self.generator.synthesis.blocks, self.slack_scale, strict=True):
+            piece = pieces.get(f"slack{block.resolution}")
+            # Channels last, as the features lie in memory: adding them is one straight pass.
+            slack.append(None if piece is None else (piece * scale).permute(0, 3, 1, 2))
+        return slack
 
     @torch.no_grad()
     def _prior_styles(self, draws: int) -> tuple[Tensor, Tensor]:

@@ -7,12 +7,20 @@ modulated convolution whose weights are frozen has a shorter one (see ``convolut
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .convolution import ConstantConv, DenseConv, FrozenLayer, LayerCache, LayerConstants
+from .convolution import (
+    ConstantConv,
+    DenseConv,
+    FrozenLayer,
+    LayerCache,
+    LayerConstants,
+    PixelProduct,
+)
 from .upsampling import upsample2x
 
 __all__ = [
@@ -33,9 +41,34 @@ def second_moment_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
 
 
+class SignedSlope(torch.autograd.Function):
+    """Leaky ReLU of slope 0.2 whose gradient goes by the sign of the result.
+
+    For compiled graphs: a gradient that asks where x > 0 makes them store truth values, which their
+    CPU kernels do one by one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Of any shape."""
+        y = F.leaky_relu(x, 0.2)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        (y,) = ctx.saved_tensors
+        return grad * (y.sign() * 0.4 + 0.6)
+
+
+def _slope(x: Tensor) -> Tensor:
+    slope: Tensor = SignedSlope.apply(x) if torch.compiler.is_compiling() else F.leaky_relu(x, 0.2)
+    return slope
+
+
 def leaky_relu(x: Tensor, gain: float, clamp: float | None) -> Tensor:
     """Leaky ReLU of slope 0.2 with variance-keeping ``gain``, clamped to +-``clamp``."""
-    x = F.leaky_relu(x, 0.2) * gain
+    x = _slope(x) * gain
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 
@@ -58,10 +91,18 @@ class EqualizedLinear(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
         self.bias = nn.Parameter(torch.full((out_features,), float(bias_init)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in_features) to (N, out_features)."""
+    def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
+        """(N, in_features) to (N, out_features).
+
+        Args:
+            x: features; where they are fewer, the rest of the product is in ``shift``.
+            shift: (N, out_features), added before the non-linearity.
+        """
+        columns = self.weight[:, : x.shape[1]]
         # gains as factors of the product: the weights are not copied
-        y = torch.addmm(self.bias, x, self.weight.T, beta=self.bias_gain, alpha=self.weight_gain)
+        y = torch.addmm(self.bias, x, columns.T, beta=self.bias_gain, alpha=self.weight_gain)
+        if shift is not None:
+            y = y + shift
         return leaky_relu(y, LRELU_GAIN, None) if self.activate else y
 
 
@@ -163,7 +204,7 @@ class ModulatedConv(nn.Module):
             y = y + shift
         if slack is not None:
             y = y + slack * total
-        y = F.leaky_relu(y + c.bias, 0.2)
+        y = _slope(y + c.bias)
         return y if clamp is None else y.clamp(-clamp, clamp)
 
 
@@ -186,9 +227,8 @@ class ToRGB(nn.Module):
         The style scales the few weights instead of the features: one small product per picture.
         """
         style = self.affine(w) * self.weight_gain
-        weight = self.weight.flatten(1).T * style[:, :, None]
-        y = x.permute(0, 2, 3, 1).flatten(1, 2) @ weight + self.bias
-        y = y.transpose(1, 2).unflatten(2, x.shape[2:])
+        weight = self.weight.flatten(1) * style[:, None, :]
+        y = PixelProduct.apply(x, weight) + self.bias[:, None, None]
         return y if self.conv_clamp is None else y.clamp(-self.conv_clamp, self.conv_clamp)
 
 

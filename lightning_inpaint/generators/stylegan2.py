@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .convolution import has_matrix_units
 from .layers import (
     LRELU_GAIN,
     EqualizedLinear,
@@ -83,10 +84,18 @@ class MappingNetwork(nn.Module):
         if self.num_classes:
             if labels is None:
                 raise ValueError("this generator is class-conditional: labels are needed")
-            rows = F.embedding(labels, self.embed.weight.T)  # its product with one-hot classes
-            embedded = rows * self.embed.weight_gain + self.embed.bias * self.embed.bias_gain
-            x = torch.cat([x, second_moment_norm(embedded)], dim=1)
-        for i in range(self.num_layers):
+            return self._hidden(self.fc0(x, F.embedding(labels, self._class_shift())))
+        return self._hidden(self.fc0(x))
+
+    def _class_shift(self) -> Tensor:
+        """What each class adds in the first layer, (classes, w_dim): its product is not made per row."""
+        rows = self.embed.weight.T * self.embed.weight_gain + self.embed.bias * self.embed.bias_gain
+        first: Any = self.fc0
+        columns = first.weight[:, -rows.shape[1] :]
+        return second_moment_norm(rows) @ columns.T * first.weight_gain
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        for i in range(1, self.num_layers):
             x = getattr(self, f"fc{i}")(x)
         return x
 
@@ -384,11 +393,13 @@ class StyleGAN2Generator(nn.Module):
             dtype: type of the convolutions (``torch.bfloat16``); None = that of the latents. Styles,
                 demodulation, noise, non-linearities and pictures keep the latents' type.
             fused: fold the up-sampling filter into the convolution (see
-                :class:`.convolution.DenseConv`); None = where ``dtype`` is a half type.
+                :class:`.convolution.DenseConv`); None = where ``dtype`` is a half type and the device
+                has matrix units for it.
         """
         for layer in self.synthesis.convolutions:
             layer.compute_dtype = dtype
-            layer.fused = (dtype is not None) if fused is None else fused
+            pays = dtype is not None and has_matrix_units(layer.weight.device)
+            layer.fused = pays if fused is None else fused
 
     def prepare(self) -> None:
         """Make what follows from frozen weights alone, and vouch that they stay as they are.

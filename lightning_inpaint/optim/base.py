@@ -98,18 +98,22 @@ class ChainOptimizer(torch.optim.Optimizer):
         """
 
     def evaluate(self, closure: Closure, at: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Energy (N,) and its gradient (N, D) at ``at`` (default: at the chains)."""
+        """Energy (N,) and its gradient (N, D) at ``at`` (default: at the chains).
+
+        The gradient is the caller's own, to be overwritten at will.
+        """
         u = self.latents
         self.evaluations += 1
-        if at is None:
+        here = u.data
+        if at is not None:
+            u.data = at  # no copy: batches of latents are large
+        try:
             energy = closure()
-        else:
-            here = u.detach().clone()
-            u.copy_(at)
-            energy = closure()
-            u.copy_(here)
+        finally:
+            u.data = here
         assert u.grad is not None
-        return energy, u.grad
+        grad, u.grad = u.grad, None
+        return energy, grad
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Figures per chain, each (N,): at least ``u2_over_d`` = |u|^2 / D, 1 for prior draws."""

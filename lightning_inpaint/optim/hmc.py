@@ -14,7 +14,7 @@ from .base import ChainOptimizer, Closure, require_positive
 from .preconditioner import fisher_diagonal, latent_scale
 from .radius import ratio_to, row_norms, spans_of
 
-__all__ = ["HMC", "MALA", "Point", "Preconditioner", "log_accept", "rotate", "trajectory"]
+__all__ = ["HMC", "MALA", "Point", "Preconditioner", "log_accept", "rotate_", "trajectory"]
 
 Preconditioner = Literal["fisher", "none"]
 PRECONDITIONERS = ("fisher", "none")
@@ -37,9 +37,15 @@ class Point(NamedTuple):
     slope: Tensor
 
 
-def rotate(u: Tensor, v: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    """The exact flow of ``|u|^2/2 + |v|^2/2``: each (u_i, v_i) turned by an angle of its own."""
-    return u * cos + v * sin, v * cos - u * sin
+def rotate_(u: Tensor, v: Tensor, cos: Tensor, sin: Tensor, spare: Tensor) -> None:
+    """The exact flow of ``|u|^2/2 + |v|^2/2``, in place: each (u_i, v_i) turned by its own angle.
+
+    ``spare`` is overwritten. Batches of latents are so large that fresh memory costs more than the
+    arithmetic.
+    """
+    torch.mul(u, sin, out=spare)
+    u.mul_(cos).addcmul_(v, sin)
+    v.mul_(cos).sub_(spare)
 
 
 def log_accept(old: Point, new: Point) -> Tensor:
@@ -66,12 +72,13 @@ def trajectory(potential: Potential, start: Point, angle: Tensor, leapfrog: int)
         leapfrog: number of rotations, each followed by an evaluation.
     """
     cos, sin = angle.cos(), angle.sin()
-    u, v, value, slope = start
-    v = v - angle / 2 * slope
+    u, v, value, slope = start.u.clone(), start.v.clone(), start.potential, start.slope
+    spare = torch.empty_like(u)
+    v.addcmul_(angle, slope, value=-0.5)
     for i in range(leapfrog):
-        u, v = rotate(u, v, cos, sin)
+        rotate_(u, v, cos, sin, spare)
         value, slope = potential(u)
-        v = v - (angle if i + 1 < leapfrog else angle / 2) * slope
+        v.addcmul_(angle, slope, value=-1.0 if i + 1 < leapfrog else -0.5)
     return Point(u, v, value, slope)
 
 
@@ -192,7 +199,7 @@ class HMC(ChainOptimizer):
 
     def _potential(self, closure: Closure, at: Tensor) -> tuple[Tensor, Tensor]:
         energy, grad = self.evaluate(closure, at)
-        return energy / (2 * self.noise_std**2), grad / (2 * self.noise_std**2)
+        return energy / (2 * self.noise_std**2), grad.div_(2 * self.noise_std**2)
 
     def _measure(self) -> Tensor:
         """The scale s of each latent, (N, D)."""

@@ -136,7 +136,7 @@ class Langevin(ChainOptimizer):
         energy, grad = self.evaluate(closure)
         variance = (self.step_size * latent_scale(self.fisher / std**2)) ** 2
         noise = self.normal(Purpose.STEP) * self.temperature**0.5
-        u.copy_(langevin_step(u, grad / (2 * std**2), variance, noise))
+        u.copy_(langevin_step(u, grad.div_(2 * std**2), variance, noise))
         if self.spans and self.temperature > 0:
             fresh = self.normal(Purpose.SAMPLE)
             for span in self.spans:

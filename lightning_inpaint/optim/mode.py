@@ -86,10 +86,13 @@ class AnnealedDescent:
         return annealed_std(step, self.steps, self.start_std, self.noise_std, self.anneal)
 
     def update(self, u: Tensor, grad: Tensor, step: int) -> None:
-        """Move the chains ``u`` (N, D) in place, given dE/du, at ``step`` = 0, 1, ..."""
+        """Move the chains ``u`` (N, D) in place, given dE/du, at ``step`` = 0, 1, ...
+
+        ``grad`` is overwritten.
+        """
         if self.norms is None:
             self.norms = [row_norms(u, span) for span in self.spans]
-        slope = grad / (2 * self.std(step) ** 2) + u
+        slope = grad.div_(2 * self.std(step) ** 2).add_(u)
         if self.anchor is not None:
             slope -= self.anchor
         if self.moments is None:
@@ -99,7 +102,8 @@ class AnnealedDescent:
         mean.mul_(b1).add_(slope, alpha=1 - b1)
         square.mul_(b2).addcmul_(slope, slope, value=1 - b2)
         rate = cosine_rate(step, self.steps, self.lr, self.ramp_down) / (1 - b1 ** (step + 1))
-        u.addcdiv_(mean, (square / (1 - b2 ** (step + 1))).sqrt_().add_(1e-8), value=-rate)
+        root = torch.div(square, 1 - b2 ** (step + 1), out=slope).sqrt_().add_(1e-8)
+        u.addcdiv_(mean, root, value=-rate)
         for span, norms in zip(self.spans, self.norms, strict=True):
             u[:, span.start : span.stop] *= ratio_to(u, span, norms)
 

@@ -35,14 +35,14 @@ def _local_model(block: Tensor) -> Tensor:
     """A smooth model of positive values (N, *shape) that has few degrees of freedom.
 
     Vectors: their mean. Rows of vectors: each row's mean. Maps (h, w): a 3x3 average. Stacks of maps
-    (C, h, w): a channel factor times a 3x3 average of the mean map.
+    (h, w, C): a channel factor times a 3x3 average of the mean map.
     """
     if block.ndim <= 3 and (block.ndim == 2 or block.shape[1] != block.shape[2]):
         return block.mean(dim=-1, keepdim=True).expand_as(block)
-    maps = block.unsqueeze(1) if block.ndim == 3 else block
-    channel = maps.mean(dim=(2, 3), keepdim=True)
-    mean = channel.mean(dim=1, keepdim=True).clamp(min=torch.finfo(block.dtype).tiny)
-    field = F.avg_pool2d(maps.mean(dim=1, keepdim=True), 3, 1, 1, count_include_pad=False)
+    maps = block.unsqueeze(3) if block.ndim == 3 else block
+    channel = maps.mean(dim=(1, 2), keepdim=True)
+    mean = channel.mean(dim=3, keepdim=True).clamp(min=torch.finfo(block.dtype).tiny)
+    field = F.avg_pool2d(maps.mean(dim=3), 3, 1, 1, count_include_pad=False)[..., None]
     return (channel / mean * field).view_as(block)
 
 

@@ -39,7 +39,8 @@ def linear_problem(chains: int) -> tuple[Problem, Tensor, Tensor, float]:
     ],
 )
 def test_linear_generator_gives_the_closed_form_posterior(sampler, options) -> None:
-    problem, mean, cov, _ = linear_problem(4000)
+    # With 4000 the largest eigenvalue of exact draws is at 1.09 already.
+    problem, mean, cov, _ = linear_problem(8000)
     draws = problem.run(sampler([problem.group], noise_std=SIGMA, **options))
     z = (draws.mean(0) - mean) / (cov.diag() / len(draws)).sqrt()
     assert z.abs().max() < 4
@@ -91,8 +92,8 @@ def histogram(draws: Tensor, cells: int, reach: float) -> Tensor:
     ("sampler", "options"),
     [
         (Diffusion, {"estimator": "logmeanexp", "num_samples": 8, "steps": 100}),
-        (HMC, {"steps": 60}),
-        (MALA, {"steps": 300}),
+        (HMC, {"steps": 120}),
+        (MALA, {"steps": 400}),
         (Particles, {"steps": 25, "particles": 500}),
     ],
 )
