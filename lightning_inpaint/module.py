@@ -61,6 +61,8 @@ class LatentInpainter(pl.LightningModule):
         report_every: Steps between reports to callbacks (progress, energies).
         compile: Compile the generator (torch.compile; CUDA graphs on a GPU). Takes minutes and pays
             for long jobs; without a compiler the run is eager.
+        recompute: Keep few of the generator's features and make them again for the gradient: large
+            pictures fit in larger batches, at a third more time. StyleGAN2 generators only.
         precision: bfloat16 runs the convolutions in it where a sampler tolerates rough gradients: not
             in its last part, and never where a Metropolis test follows.
     """
@@ -78,6 +80,7 @@ class LatentInpainter(pl.LightningModule):
         warm_start: int = 0,
         report_every: int = 10,
         compile: bool = False,
+        recompute: bool = False,
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
@@ -97,6 +100,12 @@ class LatentInpainter(pl.LightningModule):
             network = load_generator(generator, weights=weights)
         if isinstance(network, StyleGAN2Generator):
             network.to(memory_format=torch.channels_last)  # what convolutions like best
+            network.synthesis.recompute = recompute
+        elif recompute:
+            raise UserError(
+                f"--model.recompute is for StyleGAN2 generators, and {self.generator_name} is none: "
+                "leave it out."
+            )
         try:
             self.space = LatentSpace(network, latents, slack)
         except ValueError as error:

@@ -45,6 +45,12 @@ def bytes_per_chain(space: LatentSpace) -> int:
         return sum(seen.values())
 
     activations = kept(3) - kept(2)
+    synthesis = getattr(space.generator, "synthesis", None)
+    if getattr(synthesis, "recompute", False):
+        # The largest block, about half of all features, is made again at once.
+        synthesis.recompute = False
+        activations += (kept(3) - kept(2)) // 2
+        synthesis.recompute = True
     return int(WORKING * activations + SAMPLER * weight.element_size() * space.dim)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .convolution import has_matrix_units
 from .layers import (
@@ -224,6 +225,10 @@ class SynthesisNetwork(nn.Module):
         conv_clamp: convolution outputs are clamped to +- this; None = not.
         resample_filter: taps of the up-sampling FIR filter.
         use_noise: whether the layers have noise inputs.
+
+    Attributes:
+        recompute: keep each block's input alone and make its features again for the gradient (Chen et
+            al. 2016, arXiv:1604.06174): a fraction of the memory, a third more time.
     """
 
     def __init__(
@@ -239,6 +244,7 @@ class SynthesisNetwork(nn.Module):
         use_noise: bool = True,
     ) -> None:
         super().__init__()
+        self.recompute = False
         if resolution < 4 or resolution & (resolution - 1):
             raise ValueError(f"resolution must be a power of two from 4 on, got {resolution}")
         self.resolutions = [2**i for i in range(2, resolution.bit_length())]
@@ -305,13 +311,12 @@ class SynthesisNetwork(nn.Module):
         first = 0
         for k, block in enumerate(self.blocks):
             n = block.num_conv
-            x, img = block(
-                x,
-                img,
-                ws[:, first : first + n + 1],
-                maps[first : first + n],
-                None if slack is None else slack[k],
-            )
+            styles, own = ws[:, first : first + n + 1], maps[first : first + n]
+            given = (x, img, styles, own, None if slack is None else slack[k])
+            if self.recompute and torch.is_grad_enabled():
+                x, img = checkpoint(block, *given, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x, img = block(*given)
             first += n
         assert img is not None
         return img
