@@ -70,6 +70,8 @@ class GeneratorTraining(pl.LightningModule):
         style_mixing: Probability that a picture's style comes from two latents.
         learning_rate: Of the generator's Adam (betas 0 and 0.99).
         discriminator_rate: Of the discriminator's.
+        head_start: Pictures from which the discriminator alone learns, before a generator that draws
+            pictures already (``start``) would follow a random one.
         total_pictures: Stop after this many pictures; null to go by the trainer's limits.
         average_pictures: Half-life of the exponential moving average in pictures.
         average_rampup: The half-life is at most this share of the pictures shown so far.
@@ -108,6 +110,7 @@ class GeneratorTraining(pl.LightningModule):
         style_mixing: float = 0.0,
         learning_rate: float = 0.002,
         discriminator_rate: float = 0.002,
+        head_start: int = 0,
         total_pictures: int | None = None,
         average_pictures: float = 20_000,
         average_rampup: float = 0.05,
@@ -175,10 +178,10 @@ class GeneratorTraining(pl.LightningModule):
             self.generator.compile()
             self.discriminator.compile()
 
-    def on_train_start(self) -> None:
-        """A resumed run takes the learning rates it is given, not those of its checkpoint."""
-        optimizer: Any = self.optimizers()
-        rates = (self.hparams.learning_rate, self.hparams.discriminator_rate)
+    def _set_rates(self, optimizer: Any) -> None:
+        """Those given, also in a resumed run; the generator waits for its head start to pass."""
+        learning = self.seen >= self.hparams.head_start
+        rates = (self.hparams.learning_rate * learning, self.hparams.discriminator_rate)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
 
@@ -204,6 +207,7 @@ class GeneratorTraining(pl.LightningModule):
         real = real.contiguous(memory_format=torch.channels_last)
         loss = self.joint_loss(draws, real, batch["label"])
         optimizer: Any = self.optimizers()
+        self._set_rates(optimizer)
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()

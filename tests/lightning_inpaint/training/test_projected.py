@@ -98,6 +98,21 @@ def test_generator_learns_from_projected_scores_alone(features, make, trainer):
     assert (module.discriminator.scale0 != 1).all()
 
 
+def test_the_discriminator_alone_learns_from_its_head_start(features, make, trainer):
+    module, data = make(**features, head_start=5, noise_limit=None)
+    before, judge = copy.deepcopy((module.generator, module.discriminator))
+    trainer(1).fit(module, data)
+    for name, value in module.generator.named_parameters():
+        assert torch.equal(value, before.get_parameter(name)), name
+    learned, fresh = (
+        d.pixels.mix[0].parametrizations.weight.original for d in (module.discriminator, judge)
+    )
+    assert not torch.equal(learned, fresh)
+    module.seen = 5
+    trainer(1).fit(module, data)
+    assert not torch.equal(module.generator.synthesis.b4.const, before.synthesis.b4.const)
+
+
 def test_generator_descends_the_hinge_loss(features, make, trainer):
     # What opposes: the generator's gradient is that of minus its pictures' own scores.
     module, data = make(**features, augment="", r1_gamma=0.0)
