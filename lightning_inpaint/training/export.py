@@ -40,7 +40,9 @@ class ExportGenerator(pl.Callback):
     """Writes the averaged generator at intervals and at the end of training.
 
     Args:
-        path: File to write, replaced as a whole; relative to the trainer's root directory.
+        path: File to write, replaced as a whole; relative to the trainer's root directory. With
+            ``{steps}`` or ``{pictures}`` in it, of which the number takes the place, every file is kept:
+            the last generator is not always the best.
         dtype: Type of the weights on disk: float16 or float32.
         every_n_steps: Steps from one file to the next; 0 = at the end only.
     """
@@ -82,7 +84,9 @@ class ExportGenerator(pl.Callback):
         """
         if not trainer.is_global_zero:
             return
-        path = Path(trainer.default_root_dir, self.path)
+        name = self.path.replace("{steps}", str(module.steps))
+        name = name.replace("{pictures}", str(module.seen))
+        path = Path(trainer.default_root_dir, name)
         generator: nn.Module = module.averaged
         assert isinstance(generator, StyleGAN2Generator)
         try:

@@ -120,6 +120,14 @@ def test_callbacks_write_samples_and_a_generator_that_loads(make, trainer, tmp_p
     torch.testing.assert_close(exported(z, labels), module.averaged(z, labels))
 
 
+def test_exports_with_a_number_in_their_name_are_all_kept(make, trainer, tmp_path):
+    module, data = make()
+    export = ExportGenerator("g-{steps}-{pictures}.safetensors", every_n_steps=1)
+    trainer(2, callbacks=[export]).fit(module, data)
+    names = sorted(path.name for path in tmp_path.glob("*.safetensors"))
+    assert names == ["g-1-4.safetensors", "g-2-8.safetensors"]
+
+
 def test_divergence_stops_the_run_with_a_sentence(make, trainer):
     module, data = make()
     module.generator.synthesis.b8.torgb.bias.data.fill_(float("nan"))
