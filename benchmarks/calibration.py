@@ -107,6 +107,11 @@ NAMES = [f"hole projection {i + 1}" for i in range(PROJECTIONS)] + [
 ]
 
 
+def make_group(posterior: Posterior, streams: ChainStreams, u: nn.Parameter) -> dict:
+    """The product's group with other streams, and radii that stay: with them a step is not reversible."""
+    return {**posterior.group(u), "streams": streams, "scale_free": None}
+
+
 def exact_sampler(args: argparse.Namespace, group: dict, trajectories: int) -> AnnealedHMC:
     return AnnealedHMC(
         [group],
@@ -126,7 +131,7 @@ def draws_of(
     chains = args.draws if args.sampler == "seed" else args.chains
     posterior, streams = simulation.posterior(chains, seed=2)
     u = nn.Parameter(streams.normal(0, simulation.space.dim, Purpose.START))
-    group = posterior.group(u)
+    group = make_group(posterior, streams, u)
     sampler: ChainOptimizer
     if args.sampler == "seed":
         sampler = Seed([group], steps=500)
@@ -151,7 +156,7 @@ def kernel_draws(
     """Quantities (n, L, Q) of the other members of a chain in which the truth has a random place."""
     posterior, streams = simulation.posterior(1, seed=2)
     u = nn.Parameter(streams.normal(0, simulation.space.dim, Purpose.START))
-    pilot = exact_sampler(args, posterior.group(u), args.burn_in + 1)
+    pilot = exact_sampler(args, make_group(posterior, streams, u), args.burn_in + 1)
     closure = posterior.closure(u)
     for _ in range(pilot.steps):
         pilot.step(closure)
@@ -161,7 +166,7 @@ def kernel_draws(
         u.data.copy_(simulation.truth)
         _, streams = simulation.posterior(1, seed=3 + way)
         walker = HMC(
-            [posterior.group(u)],
+            [make_group(posterior, streams, u)],
             steps=args.draws * args.thin,
             leapfrog=args.leapfrog,
             noise_std=args.noise_std,
@@ -230,7 +235,7 @@ def geweke(args: argparse.Namespace, space: LatentSpace) -> None:
     u = nn.Parameter(simulation.truth.clone())
     other = streams.normal(9, space.dim, Purpose.START)
     fixed = torch.stack([posterior.squared_probe(other, i) for i in range(8)]).mean((0, 1))
-    group = posterior.group(u)
+    group = make_group(posterior, streams, u)
     group["probe"] = lambda at, draw: fixed.expand_as(at)
     kernel = HMC(
         [group],
