@@ -255,7 +255,9 @@ class FrozenLayer(torch.autograd.Function):
             g.masked_fill_(y.abs() >= ctx.clamp, 0)
         for_shift = for_slack = None
         if ctx.needs_input_grad[3]:
-            for_shift = g.sum_to_size(ctx.shift_shape)
+            for_shift = g.sum_to_size(
+                ctx.shift_shape
+            ).clone()  # g itself where there is one channel
         if ctx.needs_input_grad[4]:
             for_slack = g * ctx.gain
         g = g.mul_(scale[:, :, None, None])

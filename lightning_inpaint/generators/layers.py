@@ -91,14 +91,15 @@ class EqualizedLinear(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
         self.bias = nn.Parameter(torch.full((out_features,), float(bias_init)))
 
-    def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, first: int | None = None, shift: Tensor | None = None) -> Tensor:
         """(N, in_features) to (N, out_features).
 
         Args:
-            x: features; where they are fewer, the rest of the product is in ``shift``.
-            shift: (N, out_features), added before the non-linearity.
+            x: all features, or (N, first) the first of them.
+            first: how many those are; None = all.
+            shift: (N, out_features), what the others add before the non-linearity.
         """
-        columns = self.weight[:, : x.shape[1]]
+        columns = self.weight[:, :first]
         # gains as factors of the product: the weights are not copied
         y = torch.addmm(self.bias, x, columns.T, beta=self.bias_gain, alpha=self.weight_gain)
         if shift is not None:

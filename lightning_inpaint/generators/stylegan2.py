@@ -68,7 +68,8 @@ class MappingNetwork(nn.Module):
         lr_multiplier: float = 0.01,
     ) -> None:
         super().__init__()
-        self.num_classes, self.num_ws, self.num_layers = num_classes, num_ws, num_layers
+        self.z_dim, self.num_classes, self.num_ws = z_dim, num_classes, num_ws
+        self.num_layers = num_layers
         if num_classes:
             self.embed = EqualizedLinear(num_classes, w_dim)
         widths = [z_dim + (w_dim if num_classes else 0)] + [w_dim] * num_layers
@@ -81,21 +82,21 @@ class MappingNetwork(nn.Module):
 
     def single(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """One style vector per row of ``z`` (N, z_dim): (N, w_dim)."""
-        x = second_moment_norm(z)
-        if self.num_classes:
-            if labels is None:
-                raise ValueError("this generator is class-conditional: labels are needed")
-            return self._hidden(self.fc0(x, F.embedding(labels, self._class_shift())))
-        return self._hidden(self.fc0(x))
+        return self._styles(z, self._class_shift(labels))
 
-    def _class_shift(self) -> Tensor:
-        """What each class adds in the first layer, (classes, w_dim): its product is not made per row."""
-        rows = self.embed.weight.T * self.embed.weight_gain + self.embed.bias * self.embed.bias_gain
-        first: Any = self.fc0
-        columns = first.weight[:, -rows.shape[1] :]
-        return second_moment_norm(rows) @ columns.T * first.weight_gain
+    def _class_shift(self, labels: Tensor | None) -> Tensor | None:
+        """What each picture's class adds in the first layer, (N, w_dim), once for all its styles."""
+        if not self.num_classes:
+            return None
+        if labels is None:
+            raise ValueError("this generator is class-conditional: labels are needed")
+        rows = F.embedding(labels, self.embed.weight.T)  # its product with one-hot classes
+        embedded = rows * self.embed.weight_gain + self.embed.bias * self.embed.bias_gain
+        layer: Any = self.fc0
+        return second_moment_norm(embedded) @ layer.weight[:, self.z_dim :].T * layer.weight_gain
 
-    def _hidden(self, x: Tensor) -> Tensor:
+    def _styles(self, z: Tensor, shift: Tensor | None) -> Tensor:
+        x = self.fc0(second_moment_norm(z), self.z_dim, shift)
         for i in range(1, self.num_layers):
             x = getattr(self, f"fc{i}")(x)
         return x
@@ -113,8 +114,9 @@ class MappingNetwork(nn.Module):
         """
         if z.ndim == 3:
             n, layers, _ = z.shape
-            per_layer = None if labels is None else labels.repeat_interleave(layers)
-            ws = self.single(z.flatten(0, 1), per_layer).unflatten(0, (n, layers))
+            shift = self._class_shift(labels)
+            each = None if shift is None else shift.repeat_interleave(layers, dim=0)
+            ws = self._styles(z.flatten(0, 1), each).unflatten(0, (n, layers))
         else:
             ws = self.single(z, labels).unsqueeze(1).expand(-1, self.num_ws, -1)
         return ws if truncation == 1 else self.w_avg.lerp(ws, truncation)

@@ -58,6 +58,23 @@ def test_frozen_equals_trainable(architecture, clamp, last, fused):
         assert torch.allclose(one, other, rtol=1e-10, atol=1e-10)
 
 
+def test_frozen_equals_trainable_with_one_channel():
+    trainable = StyleGAN2Generator(6, 2, 6, 8, channel_base=8, channel_max=2).double().eval()
+    for layer in trainable.synthesis.convolutions:
+        layer.noise_strength.data.fill_(0.3)
+    frozen = copy.deepcopy(trainable).requires_grad_(False)
+    arguments = inputs(trainable)
+    for one, other in zip(
+        gradients(frozen, *arguments), gradients(trainable, *arguments), strict=True
+    ):
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_latents_of_another_width_are_refused():
+    with pytest.raises(RuntimeError, match="shape"):
+        network()(torch.randn(2, 5, dtype=torch.float64), torch.tensor([0, 1]))
+
+
 @pytest.mark.parametrize("fused", [False, True])
 def test_gradients_are_those_of_differences(fused):
     made = network(resample_filter=(1, 2, 3, 4), conv_clamp=256).requires_grad_(False)
