@@ -160,6 +160,7 @@ class HMC(ChainOptimizer):
                 "squared probes; got None"
             )
         self.leapfrog, self.noise_std, self.jitter = leapfrog, noise_std, jitter
+        self.std = noise_std  # of the potential; particles cool it
         self.preconditioner, self.probes = preconditioner, probes
         self.burn_in = int(burn_in * steps)
         self.measure_at = {0, self.burn_in // 2}
@@ -197,9 +198,9 @@ class HMC(ChainOptimizer):
         """To be called when latents were written from outside: their energy is found anew."""
         self.here = None
 
-    def _potential(self, closure: Closure, at: Tensor) -> tuple[Tensor, Tensor]:
+    def _potential(self, closure: Closure, at: Tensor | None = None) -> tuple[Tensor, Tensor]:
         energy, grad = self.evaluate(closure, at)
-        return energy / (2 * self.noise_std**2), grad.div_(2 * self.noise_std**2)
+        return energy / (2 * self.std**2), grad.div_(2 * self.std**2)
 
     def _measure(self) -> Tensor:
         """The scale s of each latent, (N, D)."""
@@ -227,11 +228,11 @@ class HMC(ChainOptimizer):
         """One trajectory, accepted or not; returns the acceptance probabilities (N,)."""
         u = self.latents
         if self.here is None:
-            self.here = self._potential(closure, u.detach().clone())
+            self.here = self._potential(closure)
         chance = self.streams.uniform(draw, 2, Purpose.ACCEPT)
         swing = 1 + self.jitter * (2 * chance[:, 1:] - 1)
         h = self.step_size[:, None] * swing.to(u)
-        old = Point(u.detach().clone(), self.normal(Purpose.MOMENTUM, draw), *self.here)
+        old = Point(u.detach(), self.normal(Purpose.MOMENTUM, draw), *self.here)
         new = trajectory(lambda at: self._potential(closure, at), old, h * scale, self.leapfrog)
         ratio = log_accept(old, new)
         accept = chance[:, 0].to(ratio).log() < ratio
@@ -258,7 +259,7 @@ class HMC(ChainOptimizer):
     def _energy(self) -> Tensor:
         """Energies (N,) of the chains."""
         assert self.here is not None
-        return self.here[0] * (2 * self.noise_std**2)
+        return self.here[0] * (2 * self.std**2)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Adds ``acceptance`` (mean probability since the burn-in) and ``step_size``, each (N,)."""

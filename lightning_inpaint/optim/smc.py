@@ -143,14 +143,6 @@ class Particles(HMC):
         """(N, ...) to (pictures, K, ...)."""
         return values.unflatten(0, (-1, self.particles))
 
-    def _potential(self, closure: Closure, at: Tensor) -> tuple[Tensor, Tensor]:
-        energy, grad = self.evaluate(closure, at)
-        return energy / (2 * self.std**2), grad / (2 * self.std**2)
-
-    def _energy(self) -> Tensor:
-        assert self.here is not None
-        return self.here[0] * (2 * self.std**2)
-
     def _measure(self) -> Tensor:
         """The Fisher diagonal at sigma = 1, averaged over each picture's particles, (N, D)."""
         u = self.latents.detach()
@@ -198,7 +190,7 @@ class Particles(HMC):
         u = self.latents
         if self.here is None:
             u.copy_(self.normal(Purpose.START, 0))
-            self.here = self._potential(closure, u.detach().clone())
+            self.here = self._potential(closure)
         std = annealed_std(self.step_count, self.steps - 1, self.start_std, self.noise_std, 1.0)
         self._cool(std)
         self._resample(always=self.step_count == self.steps - 1)
