@@ -20,7 +20,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lightning_inpaint.compilation import CompiledSpace
+from lightning_inpaint.compilation import StepCompiler
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from lightning_inpaint.latents import LatentSpace
 from lightning_inpaint.noise import ChainStreams
@@ -69,8 +69,8 @@ def our_gradient(
     n = len(target)
     streams = ChainStreams.grid(0, [str(i) for i in range(n)], 1)
     evidence = Evidence(target, known, torch.arange(n) % 10)
-    compute = CompiledSpace(space) if compiled else None
-    posterior = Posterior(space, evidence, streams, "random", compute)
+    compiler = StepCompiler() if compiled else None
+    posterior = Posterior(space, evidence, streams, "random", compiler)
 
     def evaluate(z: Tensor) -> None:
         posterior.closure(torch.nn.Parameter(z.clone()))()

@@ -35,7 +35,7 @@ import yaml
 from torch import Tensor, nn
 
 from lightning_inpaint import optim
-from lightning_inpaint.compilation import CompiledSpace
+from lightning_inpaint.compilation import StepCompiler
 from lightning_inpaint.generators import load_generator
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from lightning_inpaint.latents import LatentSpace
@@ -121,12 +121,12 @@ def our_form(
     options = shortened(sampler["init_args"], args.steps)
     make = getattr(optim, sampler["class_path"].rpartition(".")[2])
     evidence = evidence_of(network, n, args.device)
-    compute = CompiledSpace(space) if compiled else None
+    compiler = StepCompiler() if compiled else None
     inputs = settings.get("noise_inputs", "const")
     streams = ChainStreams.grid(0, [str(i) for i in range(n)], 1, args.device)
 
     def run() -> int:
-        posterior = Posterior(space, evidence, streams, inputs, compute)
+        posterior = Posterior(space, evidence, streams, inputs, compiler)
         u = nn.Parameter(streams.normal(0, space.dim, Purpose.START))
         optimizer = make([posterior.group(u)], **options)
         network.set_compute(None if precision == "float32" else TYPES[precision])

@@ -1,4 +1,4 @@
-"""Compiled latent spaces: static shapes, CUDA graphs on a GPU, eager where nothing can compile."""
+"""Compiled steps: one static graph each, CUDA graphs on a GPU, eager where nothing can compile."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import importlib.util
 import logging
 import os
 import shutil
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
-from .latents import LatentSpace, NoiseSource
+from .memory import is_out_of_memory
 
-__all__ = ["CompiledSpace", "missing_compiler"]
+__all__ = ["StepCompiler", "missing_compiler"]
 
 log = logging.getLogger(__name__)
+
+Step = Callable[..., tuple[Tensor, ...]]
 
 
 def missing_compiler(device: torch.device) -> str | None:
@@ -29,93 +33,81 @@ def missing_compiler(device: torch.device) -> str | None:
     return None
 
 
-class _FreshGradient(torch.autograd.Function):
-    """A copy; its gradient too lies in memory of its own, which no CUDA graph overwrites."""
+class StepCompiler:
+    """Compiles functions of a batch's rows, gradients inside them included, as one graph each.
 
-    @staticmethod
-    def forward(ctx: Any, u: Tensor) -> Tensor:
-        return u.clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
-        return grad.clone()
-
-
-class CompiledSpace:
-    """A :class:`LatentSpace` behind ``torch.compile``, called in its place.
-
-    Compiled on the first call for its number of rows. Fewer rows later, as in the last batch, are
-    filled up with zeros that are cut off again, so that nothing is compiled twice; rows do not
-    influence each other. Noise maps are drawn before the call; calls without gradients, a few per walk,
-    are eager, which halves the compiling. On a GPU the graph is recorded
-    (``mode="reduce-overhead"``), and results are copied out of the recording's memory. Where no
-    compiler is found, or compiling fails, one line is logged and calls are eager.
+    A function is traced with ``make_fx``, through its backward passes, so that energy, gradient, clip,
+    noise and update become a single graph without an autograd engine, which ``torch.compile`` takes.
+    It is compiled on the first call for its number of rows. Fewer rows later, as in the last batch,
+    are filled up with zeros that are cut off again; rows must not influence each other. On a GPU the
+    graph is recorded (``mode="reduce-overhead"``), and results are copied out of the recording's
+    memory. Where no compiler is found, or tracing or compiling fails, one line is logged and all calls
+    are eager.
 
     Args:
-        space: a latent space with a frozen generator.
         options: further options of ``torch.compile``, in place of those above.
     """
 
-    def __init__(self, space: LatentSpace, **options: Any) -> None:
-        self.space, self.options = space, options
-        self.sizes: set[int] = set()
+    def __init__(self, **options: Any) -> None:
+        self.options = options
         self.eager = False
-        self._compiled: Any = None
+        self.graphs: dict[Hashable, dict[int, Step]] = {}
 
     def __call__(
-        self, u: Tensor, labels: Tensor | None = None, noise: NoiseSource | str | None = None
-    ) -> Tensor:
-        """Pictures (N, C, H, W); see :meth:`LatentSpace.forward`."""
-        if self._compiled is None and not self.eager:
-            self._start(u.device)
-        if self.eager or not torch.is_grad_enabled():
-            return self.space(u, labels, noise)
-        if not callable(noise):
-            return self._static(u, labels, None, noise)
-        if not self.space.noise_values:
-            return self._static(u, labels, None, None)
-        return self._static(u, labels, noise(self.space.noise_values), None)
+        self,
+        key: Hashable,
+        function: Step,
+        rows: Sequence[Tensor],
+        shared: Sequence[Tensor] = (),
+        prepare: Callable[[], None] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """``function(*rows, *shared)``, compiled.
 
-    def _start(self, device: torch.device) -> None:
-        missing = missing_compiler(device)
+        Args:
+            key: names the function and everything it depends on beside its arguments.
+            function: pure, of tensors, to tensors of as many rows.
+            rows: (N, ...) each, on one device.
+            shared: the same for all rows; numbers that change from call to call have no dimension.
+            prepare: called before tracing; what it leaves in caches is a constant of the graph.
+        """
+        device, n = rows[0].device, len(rows[0])
+        missing = None if self.eager or self.graphs else missing_compiler(device)
         if missing is not None:
-            return self._give_up(missing)
+            self._give_up(missing)
+        if self.eager:
+            return function(*rows, *shared)
+        sizes = self.graphs.setdefault((key, device), {})
+        size = min((s for s in sizes if s >= n), default=n)
+        given = [_filled(x, size - n) for x in rows] + list(shared)
+        if device.type == "cuda":
+            torch.compiler.cudagraph_mark_step_begin()
+        try:
+            if size not in sizes:
+                if prepare is not None:
+                    prepare()
+                sizes[size] = self._traced(function, given, device)
+            found = sizes[size](*given)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            lines = str(error).splitlines() or [""]
+            self._give_up(f"it failed with {type(error).__name__}: {lines[0]}")
+            return function(*rows, *shared)
+        # A recording's next run writes to the same memory.
+        return tuple(x[:n] if device.type == "cpu" else x[:n].clone() for x in found)
+
+    def _traced(self, function: Step, given: list[Tensor], device: torch.device) -> Step:
         mode = "reduce-overhead" if device.type == "cuda" else "default"
-        options = {"mode": mode, "dynamic": False, **self.options}
-        self._compiled = torch.compile(self._plain, **options)
+        with torch.enable_grad():
+            graph = make_fx(function)(*given)
+        compiled = torch.compile(graph, **{"mode": mode, "dynamic": False, **self.options})
+        return torch.no_grad()(compiled)
 
     def _give_up(self, reason: str) -> None:
         log.warning("--model.compile: running without compilation, %s", reason)
-        self.eager, self._compiled = True, None
-
-    def _plain(
-        self, u: Tensor, labels: Tensor | None, maps: Tensor | None, noise: str | None
-    ) -> Tensor:
-        return self.space(u, labels, noise if maps is None else lambda values: maps)
-
-    def _static(
-        self, u: Tensor, labels: Tensor | None, maps: Tensor | None, noise: str | None
-    ) -> Tensor:
-        """One call at a known number of rows."""
-        n = len(u)
-        size = min((s for s in self.sizes if s >= n), default=n)
-        rows = size - n
-        full = F.pad(_FreshGradient.apply(u), (0, 0, 0, rows)) if rows else _FreshGradient.apply(u)
-        if rows:
-            labels = None if labels is None else F.pad(labels, (0, rows))
-            maps = None if maps is None else F.pad(maps, (0, 0, 0, rows))
-        if hasattr(self.space.generator, "prepare"):
-            self.space.generator.prepare()
-        if u.is_cuda:
-            torch.compiler.cudagraph_mark_step_begin()
-        try:
-            pictures = self._compiled(full, labels, maps, noise)
-        except torch._dynamo.exc.TorchDynamoException as error:
-            self._give_up(f"it failed with {type(error).__name__}: {str(error).splitlines()[0]}")
-            return self.space(u, labels if labels is None else labels[:n], _given(maps, n, noise))
-        self.sizes.add(size)
-        return pictures[:n].clone()
+        self.eager = True
+        self.graphs.clear()
 
 
-def _given(maps: Tensor | None, rows: int, noise: str | None) -> NoiseSource | str | None:
-    return noise if maps is None else lambda values: maps[:rows]
+def _filled(x: Tensor, rows: int) -> Tensor:
+    return F.pad(x, (0, 0) * (x.ndim - 1) + (0, rows)) if rows else x

@@ -166,6 +166,20 @@ class LatentSpace(nn.Module):
         shapes = getattr(self.generator, "noise_shapes", ())
         return 0 if self.parsed.noise else sum(h * w for h, w in shapes)
 
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """What is another as soon as weights are changed, loaded or replaced."""
+        tensors = (*self.parameters(), *self.buffers())
+        return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
+
+    @property
+    def arithmetic(self) -> tuple[Any, ...]:
+        """Type and form of the generator's convolutions, see :meth:`StyleGAN2Generator.set_compute`."""
+        if not isinstance(self.generator, StyleGAN2Generator):
+            return ()
+        layer = self.generator.synthesis.blocks[-1].conv1  # all have the same
+        return layer.compute_dtype, layer.fused
+
     def split(self, u: Tensor) -> dict[str, Tensor]:
         """The flat vectors (N, dim) as named pieces, each (N, *shape)."""
         pieces = u.split([p.size for p in self.parts], dim=1)

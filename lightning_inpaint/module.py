@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .agreement import DrawRecorder
 from .bank import PriorBank
-from .compilation import CompiledSpace
+from .compilation import StepCompiler
 from .completions import Completions
 from .errors import UserError
 from .gathering import gather_completions
@@ -59,8 +59,8 @@ class LatentInpainter(pl.LightningModule):
         warm_start: Prior draws per class that are scored to choose where chains start; 0 starts from
             the prior.
         report_every: Steps between reports to callbacks (progress, energies).
-        compile: Compile the generator (torch.compile; CUDA graphs on a GPU). Takes minutes and pays
-            for long jobs; without a compiler the run is eager.
+        compile: Compile the steps (torch.compile; CUDA graphs on a GPU). Takes a minute and pays for long
+            jobs; without a compiler the run is eager.
         recompute: Keep few of the generator's features and make them again for the gradient: large
             pictures fit in larger batches, at a third more time. StyleGAN2 generators only.
         precision: bfloat16 runs the convolutions in it where a sampler tolerates rough gradients: not
@@ -88,6 +88,10 @@ class LatentInpainter(pl.LightningModule):
             raise UserError(f"--model.chains is {chains}; it must be at least 1")
         if report_every < 1:
             raise UserError(f"--model.report_every is {report_every}; it must be at least 1")
+        if compile and recompute:
+            raise UserError(
+                "--model.recompute has no effect in compiled steps: leave it or --model.compile out."
+            )
         if warm_start < 0:
             raise UserError(f"--model.warm_start is {warm_start}; it must not be negative")
         own = ["generator"] if isinstance(generator, nn.Module) else []
@@ -120,7 +124,7 @@ class LatentInpainter(pl.LightningModule):
         self.sampler_options = {"steps": described.steps, **options}
         self.chains, self.seed, self.noise_inputs = chains, seed, noise_inputs
         self.warm_start, self.report_every = warm_start, report_every
-        self._compute = CompiledSpace(self.space) if compile else None
+        self._compiler = StepCompiler() if compile else None
         self.precision: Precision = precision
         self._bank: PriorBank | None = None
         self._split = BatchSplitter()
@@ -155,7 +159,7 @@ class LatentInpainter(pl.LightningModule):
         labels = self._labels(batch, streams)
         evidence = Evidence.of(batch["image"], batch["mask"], labels, self.chains)
         posterior = Posterior(
-            self.space, evidence, streams, self.noise_inputs, self._compute, self.precision
+            self.space, evidence, streams, self.noise_inputs, self._compiler, self.precision
         )
 
         def again(rows: Tensor, attempt: int) -> Walk:

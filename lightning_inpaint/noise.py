@@ -12,9 +12,13 @@ import hashlib
 import math
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .compilation import StepCompiler
 
 __all__ = ["ChainStreams", "Purpose", "philox4x32"]
 
@@ -80,6 +84,10 @@ class ChainStreams:
         chains: chain number of each row.
         device: where the numbers are made.
 
+    Attributes:
+        names: int64 (N, 3), 96 bits that name each chain.
+        compiler: of normal numbers, in one pass over memory; None = eager.
+
     Raises:
         ValueError: ``pictures`` and ``chains`` differ in length.
     """
@@ -95,7 +103,15 @@ class ChainStreams:
             raise ValueError(f"{len(pictures)} picture ids but {len(chains)} chain numbers")
         words = [_digest(seed, p, c) for p, c in zip(pictures, chains, strict=True)]
         table = torch.tensor(words, dtype=torch.int64).reshape(len(words), 3)
-        self._words = table.to(device)
+        self.names = table.to(device)
+        self.compiler: StepCompiler | None = None
+
+    @classmethod
+    def of_names(cls, names: Tensor) -> ChainStreams:
+        """The streams of chains whose ``names`` (N, 3) are known."""
+        streams = cls.__new__(cls)
+        streams.names, streams.compiler = names, None
+        return streams
 
     @classmethod
     def grid(
@@ -105,20 +121,24 @@ class ChainStreams:
         rows = [(p, c) for p in pictures for c in range(chains)]
         return cls(seed, [p for p, _ in rows], [c for _, c in rows], device)
 
+    def compiled(self, compiler: StepCompiler) -> ChainStreams:
+        """The same streams, whose normal numbers a compiled graph makes."""
+        streams = ChainStreams.of_names(self.names)
+        streams.compiler = compiler
+        return streams
+
     def __len__(self) -> int:
-        return int(self._words.shape[0])
+        return int(self.names.shape[0])
 
     def select(self, rows: Tensor) -> ChainStreams:
         """The streams of some rows (an index or boolean tensor)."""
-        chosen = ChainStreams.__new__(ChainStreams)
-        chosen._words = self._words[rows]
-        return chosen
+        return ChainStreams.of_names(self.names[rows])
 
     def words(self, draw: int | Tensor, count: int, purpose: Purpose) -> Tensor:
         """(N, count) words in [0, 2^32) as int64."""
-        device = self._words.device
+        device = self.names.device
         blocks = torch.arange((count + 3) // 4, device=device)[None, :]
-        key0, key1, name = (self._words[:, i : i + 1] for i in range(3))
+        key0, key1, name = (self.names[:, i : i + 1] for i in range(3))
         zeros = torch.zeros_like(blocks)
         counter = [blocks, zeros + draw, zeros + int(purpose), name]
         out = philox4x32(counter, [key0, key1])
@@ -145,6 +165,15 @@ class ChainStreams:
             purpose: what they are for.
             dtype: floating type of the result.
         """
+        if self.compiler is not None:
+            number = draw
+            if not isinstance(number, Tensor):
+                number = torch.full((), number, dtype=torch.int64, device=self.names.device)
+
+            def make(names: Tensor, number: Tensor) -> tuple[Tensor]:
+                return (ChainStreams.of_names(names).normal(number, count, purpose, dtype),)
+
+            return self.compiler(("normal", count, purpose, dtype), make, [self.names], [number])[0]
         half = (count + 1) // 2
         words = self.words(draw, 2 * half, purpose).to(dtype)
         radius = (-2 * ((words[:, :half] + 0.5) * 2.0**-32).log()).clamp(min=0).sqrt()

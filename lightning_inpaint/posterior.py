@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from .compilation import StepCompiler
 from .latents import LatentSpace
 from .likelihood import known_weight, masked_squared_error
 from .noise import ChainStreams, Purpose
-from .optim.base import Closure
+from .optim.base import Advance, Closure
 
-__all__ = ["Evidence", "NoiseInputs", "Posterior", "Precision"]
+__all__ = ["Evidence", "NoiseInputs", "Posterior", "PosteriorClosure", "Precision"]
 
 NoiseInputs = Literal["random", "const", "off"]
 Precision = Literal["float32", "bfloat16"]
@@ -65,7 +66,8 @@ class Posterior:
         streams: random streams, one per row.
         noise_inputs: noise maps that are no latents are ``random`` (redrawn at each call), ``const``
             (stored with the weights) or ``off``.
-        compute: optional replacement of :meth:`LatentSpace.forward`, for example compiled.
+        compiler: compiles energies with their gradients, random numbers and, where a sampler has such,
+            whole steps; None = all is eager. Calls without gradients, a few per walk, are always eager.
         precision: type of the convolutions where the sampler tolerates rough gradients; latents,
             mapping, residual and energy keep theirs. Other networks than StyleGAN2 ignore it.
     """
@@ -76,15 +78,16 @@ class Posterior:
         evidence: Evidence,
         streams: ChainStreams,
         noise_inputs: NoiseInputs = "const",
-        compute: Callable[..., Tensor] | None = None,
+        compiler: StepCompiler | None = None,
         precision: Precision = "float32",
     ) -> None:
-        self.space, self.evidence, self.streams = space, evidence, streams
+        self.space, self.evidence = space, evidence
+        self.streams = streams if compiler is None else streams.compiled(compiler)
         self.noise_inputs = noise_inputs
-        self.compute = space if compute is None else compute
+        self.compiler = compiler
         native = hasattr(space.generator, "set_compute")
         self.rough = torch.bfloat16 if precision == "bfloat16" and native else None
-        self.calls = 0
+        self.calls: int | Tensor = 0
 
     def group(self, u: nn.Parameter, chains: int = 1) -> dict[str, Any]:
         """The parameter group a sampler is made of.
@@ -113,29 +116,29 @@ class Posterior:
         return self.noise_inputs != "random" or self.space.parsed.noise
 
     def _redraw(self, values: int) -> Tensor:
-        self.calls += 1
+        self.calls = self.calls + 1
         return self.streams.normal(self.calls, values, Purpose.NOISE_INPUT)
 
     def decode(self, u: Tensor) -> Tensor:
         """Pictures (N, C, H, W) of latents (N, D)."""
         noise = {"random": self._redraw, "const": "const", "off": None}[self.noise_inputs]
-        return self.compute(u, self.evidence.labels, noise)
+        return self.space(u, self.evidence.labels, noise)
 
     def energy(self, u: Tensor) -> Tensor:
         """Energy (N,) of latents (N, D)."""
         return masked_squared_error(self.decode(u), self.evidence.target, self.evidence.known)
 
+    def gradient(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Energy (N,) of latents (N, D) and its gradient (N, D)."""
+        with torch.enable_grad():
+            leaf = u.detach().requires_grad_(True)
+            energy = self.energy(leaf)
+            (grad,) = torch.autograd.grad(energy.sum(), leaf)
+        return energy.detach(), grad
+
     def closure(self, u: Tensor) -> Closure:
         """What a sampler calls: energies at the present ``u``, their gradient into ``u.grad``."""
-
-        def evaluate() -> Tensor:
-            with torch.enable_grad():
-                leaf = u.detach().requires_grad_(True)
-                energy = self.energy(leaf)
-                (u.grad,) = torch.autograd.grad(energy.sum(), leaf)
-            return energy.detach()
-
-        return evaluate
+        return PosteriorClosure(self, u)
 
     def squared_probe(self, u: Tensor, draw: int) -> Tensor:
         """(J^T M^(1/2) eps)^2 with eps ~ N(0, I): its mean over draws is sigma^2 times the Fisher
@@ -148,3 +151,81 @@ class Posterior:
             cotangent = eps.view_as(pictures) * self.evidence.known.sqrt()
             (grad,) = torch.autograd.grad(pictures, leaf, cotangent)
         return grad.square()
+
+
+class PosteriorClosure:
+    """Energies and gradients at the chains, compiled where the posterior has a compiler.
+
+    Args:
+        posterior: of the chains.
+        u: (N, D), the chains; their gradient goes to ``u.grad``.
+    """
+
+    def __init__(self, posterior: Posterior, u: Tensor) -> None:
+        self.posterior, self.u = posterior, u
+        space = posterior.space
+        # Weights stand still while chains walk, not from one walk to the next.
+        self._key = (posterior.noise_inputs, space.state)
+
+    def __call__(self) -> Tensor:
+        """Energies (N,) at ``u``, their gradient (N, D) into ``u.grad``."""
+        if self.posterior.compiler is None:
+            energy, self.u.grad = self.posterior.gradient(self.u)
+        else:
+            energy, self.u.grad = self._compiled("gradient", _gradient, 1)
+        return energy
+
+    def advance(
+        self, name: Hashable, step: Advance, calls: int, *numbers: float
+    ) -> tuple[Tensor, Tensor] | None:
+        """A sampler's whole step as one graph; None where nothing is compiled.
+
+        Args:
+            name: of the step, with all of the sampler's settings that it depends on.
+            step: see :data:`.optim.base.Advance`.
+            calls: energies that the step evaluates.
+            numbers: what the step takes after the chains and differs from call to call.
+        """
+        if self.posterior.compiler is None:
+            return None
+
+        def whole(inner: Posterior, u: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
+            return step(inner.gradient, inner.streams, u, *given)
+
+        return self._compiled(name, whole, calls, *numbers)
+
+    def _compiled(
+        self, name: Hashable, step: Callable[..., Any], calls: int, *numbers: float
+    ) -> tuple[Tensor, Tensor]:
+        outer, u = self.posterior, self.u.detach()
+        evidence, classes = outer.evidence, outer.evidence.labels is not None
+
+        def traced(u: Tensor, target: Tensor, known: Tensor, names: Tensor, *rest: Tensor) -> Any:
+            labels, (call, *given) = (rest[0], rest[1:]) if classes else (None, rest)
+            streams = ChainStreams.of_names(names)
+            inner = Posterior(
+                outer.space, Evidence(target, known, labels), streams, outer.noise_inputs
+            )
+            inner.calls = call
+            return step(inner, u, *given)
+
+        rows = [u, evidence.target, evidence.known, outer.streams.names]
+        rows += [evidence.labels] if evidence.labels is not None else []
+        # Filled on the device: copying a number there would wait.
+        assert isinstance(outer.calls, int)
+        shared = [_number(x, u.device) for x in (outer.calls, *numbers)]
+        key = (name, classes, self._key, outer.space.arithmetic)
+        assert outer.compiler is not None
+        prepare = getattr(outer.space.generator, "prepare", None)
+        energy, other = outer.compiler(key, traced, rows, shared, prepare)
+        outer.calls += calls
+        return energy, other
+
+
+def _gradient(posterior: Posterior, u: Tensor) -> tuple[Tensor, Tensor]:
+    return posterior.gradient(u)
+
+
+def _number(x: float, device: torch.device) -> Tensor:
+    kind = torch.int64 if isinstance(x, int) else torch.float64
+    return torch.full((), x, dtype=kind, device=device)

@@ -151,12 +151,10 @@ class LayerCache:
     """Keeps a layer's constants for as long as its weights stand still.
 
     Held against each weight's version counter and address, so that loading, moving and changing
-    weights in place are all seen. ``trusted``: somebody vouches that they do not change, which is what
-    a compiled graph goes by, since it cannot look at version counters.
+    weights in place are all seen.
     """
 
     def __init__(self) -> None:
-        self.trusted = False
         self._key: tuple[Any, ...] | None = None
         self._value: LayerConstants | None = None
 
@@ -167,8 +165,8 @@ class LayerCache:
         make: Callable[[], LayerConstants],
     ) -> LayerConstants:
         """The kept constants, or those of ``make()`` where they are missing or outdated."""
-        if torch.compiler.is_compiling():
-            return self._value if self.trusted and self._value is not None else make()
+        if torch.compiler.is_compiling():  # by others: version counters cannot be looked at
+            return make()
         key = (*options, *[_state(w) for w in weights])
         if self._value is None or key != self._key:
             with torch.inference_mode(False), torch.no_grad():

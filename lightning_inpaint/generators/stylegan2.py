@@ -183,7 +183,6 @@ class SynthesisBlock(nn.Module):
         """See :meth:`StyleGAN2Generator.prepare`."""
         first = [] if self.is_first else [(self.conv0, 1.0)]
         for conv, gain in [*first, (self.conv1, self.gain)]:
-            conv.cache.trusted = not conv.trained
             if not conv.trained:
                 conv.remembered(self.kernel, LRELU_GAIN * gain, self.constant)
 
@@ -409,11 +408,7 @@ class StyleGAN2Generator(nn.Module):
             layer.fused = pays if fused is None else fused
 
     def prepare(self) -> None:
-        """Make what follows from frozen weights alone, and vouch that they stay as they are.
-
-        Eager calls need no such word, they look at the weights' version counters. A compiled graph
-        cannot: call this before each call of one, it does nothing where nothing has changed.
-        """
+        """Make what follows from frozen weights alone, so that a graph takes it for a constant."""
         for block in self.synthesis.blocks:
             block.prepare()
 

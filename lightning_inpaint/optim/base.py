@@ -10,9 +10,12 @@ from torch import Tensor
 
 from ..noise import ChainStreams, Purpose
 
-__all__ = ["ChainOptimizer", "Closure"]
+__all__ = ["Advance", "ChainOptimizer", "Closure"]
 
 Closure = Callable[[], Tensor]
+Advance = Callable[..., tuple[Tensor, Tensor]]
+"""A step as a pure function ``(gradient, streams, u, *numbers) -> energy (N,), moved chains (N, D)``,
+where ``gradient`` takes latents to energies and their gradient."""
 
 
 class ChainOptimizer(torch.optim.Optimizer):

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from ..diffusion import ScheduleName, make_schedule, predict_start
-from ..noise import Purpose
+from ..noise import ChainStreams, Purpose
 from .base import ChainOptimizer, Closure, require_positive
 
 __all__ = ["Diffusion", "Seed", "clip_gradient", "reverse_step"]
 
 Estimator = Literal["plugin", "mean", "logmeanexp", "inflated"]
+Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
+Number = Tensor | float  # tensors where the step is compiled
+Count = Tensor | int
 ESTIMATORS = ("plugin", "mean", "logmeanexp", "inflated")
 
 
-def reverse_step(u: Tensor, guidance: Tensor, beta: Tensor | float, noise: Tensor) -> Tensor:
+def reverse_step(u: Tensor, guidance: Tensor, beta: Number, noise: Tensor) -> Tensor:
     """One guided step: ``sqrt(1 - beta) u + beta g + sqrt(beta) eps``.
 
     Args:
@@ -111,6 +115,7 @@ class Diffusion(ChainOptimizer):
             "temperature": temperature,
         }
         super().__init__(params, steps, **options)
+        self.settings = tuple(options.items())
         self.estimator, self.num_samples, self.xstart_temp = estimator, num_samples, xstart_temp
         self.noise_std, self.spread, self.temperature = noise_std, spread, temperature
         self.clip_std, self.clip_over = clip_std, clip_over
@@ -125,24 +130,47 @@ class Diffusion(ChainOptimizer):
         self.schedule = make_schedule(group["schedule"], self.steps, *ends)
         self._plan = list(zip(*(part.tolist() for part in self.schedule), strict=True))
 
-    def _sampled(self, closure: Closure, alpha_bar: float) -> tuple[Tensor, Tensor]:
-        """Energy and its gradient averaged over draws of u_0 (``mean`` and ``logmeanexp``)."""
-        u, count = self.latents, self.num_samples
+    def _guidance(
+        self, gradient: Gradient, streams: ChainStreams, u: Tensor, step: Count, alpha_bar: Number
+    ) -> tuple[Tensor, Tensor]:
+        """Energies and their gradient with respect to u_0, as the estimator has them."""
+        if self.estimator in ("plugin", "inflated"):
+            return gradient(predict_start(u, alpha_bar))
         energies, grads = [], []
-        for k in range(count):
+        for k in range(self.num_samples):
             noise = None
             if self.xstart_temp > 0:
-                draw = self.step_count * count + k
-                noise = self.normal(Purpose.SAMPLE, draw) * self.xstart_temp
-            energy, grad = self.evaluate(closure, predict_start(u.detach(), alpha_bar, noise))
+                draw = step * self.num_samples + k
+                noise = streams.normal(draw, u.shape[1], Purpose.SAMPLE, u.dtype) * self.xstart_temp
+            energy, grad = gradient(predict_start(u, alpha_bar, noise))
             energies.append(energy)
             grads.append(grad)
         energy = torch.stack(energies)
         if self.estimator == "logmeanexp":
             weight = torch.softmax(-energy / (2 * self.noise_std**2), dim=0)
         else:
-            weight = torch.full_like(energy, 1 / count)
+            weight = torch.full_like(energy, 1 / self.num_samples)
         return energy.mean(dim=0), (weight[:, :, None] * torch.stack(grads)).sum(dim=0)
+
+    def _advance(
+        self,
+        gradient: Gradient,
+        streams: ChainStreams,
+        u: Tensor,
+        step: Count,
+        beta: Number,
+        alpha_bar: Number,
+    ) -> tuple[Tensor, Tensor]:
+        """The step as a pure function (:data:`.base.Advance`): energies before it, chains after it."""
+        energy, grad = self._guidance(gradient, streams, u, step, alpha_bar)
+        grad = grad * alpha_bar**0.5  # d u_0 / d u_t
+        if self.clip_std is not None:
+            grad = clip_gradient(grad, self.clip_std, self.clip_over)
+        variance: Number = self.noise_std**2
+        if self.estimator == "inflated":
+            variance = variance + (1 - alpha_bar) * self.spread**2
+        noise = streams.normal(step, u.shape[1], Purpose.STEP, u.dtype) * self.temperature**0.5
+        return energy, reverse_step(u, -grad / (2 * variance), beta, noise)
 
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
@@ -153,22 +181,24 @@ class Diffusion(ChainOptimizer):
         """
         if self.step_count >= self.steps:
             raise RuntimeError(f"the schedule has {self.steps} steps, and all have been made")
-        u = self.latents
-        beta, alpha_bar = self._plan[self.step_count]
-        if self.estimator in ("mean", "logmeanexp"):
-            energy, grad = self._sampled(closure, alpha_bar)
-        else:
-            energy, grad = self.evaluate(closure, predict_start(u.detach(), alpha_bar))
-        grad = grad * alpha_bar**0.5  # d u_0 / d u_t
-        if self.clip_std is not None:
-            grad = clip_gradient(grad, self.clip_std, self.clip_over)
-        variance = self.noise_std**2
-        if self.estimator == "inflated":
-            variance += (1 - alpha_bar) * self.spread**2
-        noise = self.normal(Purpose.STEP) * self.temperature**0.5
-        u.copy_(reverse_step(u, -grad / (2 * variance), beta, noise))
+        numbers = (self.step_count, *self._plan[self.step_count])
+        done = self._compiled(closure, numbers) if hasattr(closure, "advance") else None
+        if done is None:
+            gradient = partial(self.evaluate, closure)
+            done = self._advance(gradient, self.streams, self.latents.detach(), *numbers)
+        energy, moved = done
+        self.latents.copy_(moved)
         self.step_count += 1
         return energy
+
+    def _compiled(self, closure: Any, numbers: tuple[float, ...]) -> tuple[Tensor, Tensor] | None:
+        """The step as one graph; None where nothing is compiled, or rows of a batch meet."""
+        if self.clip_std is not None and self.clip_over == "batch":
+            return None
+        calls = self.num_samples if self.estimator in ("mean", "logmeanexp") else 1
+        done = closure.advance((type(self), self.settings), self._advance, calls, *numbers)
+        self.evaluations += 0 if done is None else calls
+        return done
 
 
 class Seed(Diffusion):

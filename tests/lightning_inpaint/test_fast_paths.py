@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from lightning_inpaint import compilation
-from lightning_inpaint.compilation import CompiledSpace, missing_compiler
+from lightning_inpaint.compilation import StepCompiler, missing_compiler
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from lightning_inpaint.latents import LatentSpace
 from lightning_inpaint.likelihood import known_psnr
 from lightning_inpaint.noise import ChainStreams, Purpose
-from lightning_inpaint.optim import MAP, AnnealedHMC, Seed
+from lightning_inpaint.optim import MAP, SAMPLERS, AnnealedHMC, Diffusion, Seed
 from lightning_inpaint.posterior import Evidence, Posterior
 from lightning_inpaint.walk import walk
 
@@ -37,7 +37,7 @@ def small(resolution=16, **channels):
     return made.eval()
 
 
-def problem(space, n, compute=None, noise="random", seed=5):
+def problem(space, n, compiler=None, noise="random", seed=5):
     """The posterior of n pictures of the generator's own, left half known, and starts."""
     streams = ChainStreams.grid(seed, [str(i) for i in range(n)], 1)
     labels = torch.arange(n) % space.generator.num_classes
@@ -47,12 +47,12 @@ def problem(space, n, compute=None, noise="random", seed=5):
     known = torch.ones(n, 1, *target.shape[2:])
     known[..., target.shape[3] // 2 :] = 0
     start = torch.nn.Parameter(streams.normal(0, space.dim, Purpose.START))
-    return Posterior(space, Evidence(target, known, labels), streams, noise, compute), start
+    return Posterior(space, Evidence(target, known, labels), streams, noise, compiler), start
 
 
-def twenty_steps(space, n=3, compute=None, noise="random"):
+def twenty_steps(space, n=3, compiler=None, noise="random"):
     """The seed's algorithm, cut short: latents, pictures, known-pixel PSNR."""
-    posterior, u = problem(space, n, compute, noise)
+    posterior, u = problem(space, n, compiler, noise)
     streams = posterior.streams
     optimizer = Seed([{"params": [u], "streams": streams}], steps=20)
     walked = walk(posterior, u, optimizer)
@@ -108,14 +108,11 @@ def test_bfloat16_costs_little_known_pixel_error():
 def test_last_part_and_metropolis_ratios_are_float32(sampler, rough):
     generator = small(8).requires_grad_(False)
     space, seen = LatentSpace(generator, "z+noise"), []
-
-    def compute(u, labels, noise):
-        seen.append(generator.synthesis.b8.conv0.compute_dtype)
-        return space(u, labels, noise)
-
     posterior, u = problem(space, 2)
+    layer = generator.synthesis.b8.conv0
+    layer.register_forward_hook(lambda *call: seen.append(layer.compute_dtype))
     posterior = Posterior(
-        space, posterior.evidence, posterior.streams, "const", compute, precision="bfloat16"
+        space, posterior.evidence, posterior.streams, "const", precision="bfloat16"
     )
     walk(posterior, u, sampler([posterior.group(u)], steps=8))
     assert seen[:rough] == [torch.bfloat16] * rough
@@ -136,84 +133,139 @@ def backend(calls):
 def test_smaller_batches_are_filled_up_not_compiled_anew():
     space, calls = LatentSpace(small(8).requires_grad_(False), "z"), []
     torch._dynamo.reset()
-    compiled = CompiledSpace(space, backend=backend(calls), mode=None, fullgraph=True)
+    compiler = StepCompiler(backend=backend(calls), mode=None, fullgraph=True)
     for n in (3, 1, 3):
         for noise in ("random", "const"):
-            walked, _ = twenty_steps(space, n, compiled, noise)
+            walked, _ = twenty_steps(space, n, compiler, noise)
             again, _ = twenty_steps(space, n, None, noise)
             assert relative(walked.latents, again.latents) < 1e-5
-    assert len(calls) == 2  # noise from outside, and stored
-    assert compiled.sizes == {3}
+            assert relative(walked.trace, again.trace) < 1e-5
+    steps = [sizes for (key, _), sizes in compiler.graphs.items() if key[0] != "normal"]
+    assert [list(sizes) for sizes in steps] == [[3], [3]]  # redrawn noise, and stored
+    assert len(calls) == sum(map(len, compiler.graphs.values()))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_walks_alike_compiled(name):
+    """Twenty evaluations or more, on graphs that are run as they are."""
+    space = LatentSpace(small(8).requires_grad_(False), "z+noise")
+    torch._dynamo.reset()
+    compiler, ends = StepCompiler(backend=backend([]), mode=None), []
+    for compiled in (compiler, None):
+        posterior, u = problem(space, 3, compiled, "const")
+        options = {"warm_up": 10} if name == "annealed_hmc" else {}
+        walk(posterior, u, SAMPLERS[name]([posterior.group(u)], steps=20, **options))
+        ends.append(u.detach())
+    assert relative(*ends) < 1e-4
+    assert compiler.graphs
+    assert not compiler.eager
+
+
+@pytest.mark.parametrize("estimator", ["plugin", "mean", "logmeanexp", "inflated"])
+def test_a_whole_step_is_one_graph(estimator):
+    space = LatentSpace(small(8).requires_grad_(False), "z")
+    torch._dynamo.reset()
+    compiler, ends = StepCompiler(backend=backend([]), mode=None), []
+    for compiled in (compiler, None):
+        posterior, u = problem(space, 3, compiled)
+        optimizer = Diffusion([posterior.group(u)], steps=20, estimator=estimator, num_samples=2)
+        walk(posterior, u, optimizer)
+        ends.append((u.detach(), optimizer.evaluations, posterior.calls))
+    assert relative(ends[0][0], ends[1][0]) < 1e-4
+    assert ends[0][1:] == ends[1][1:]
+    steps = [key[0] for (key, _) in compiler.graphs if key[0] != "normal"]
+    assert [name[0] for name in steps] == [Diffusion]
+
+
+def test_rows_that_meet_in_the_clip_are_not_filled_up():
+    space = LatentSpace(small(8).requires_grad_(False), "z")
+    torch._dynamo.reset()
+    compiler, ends = StepCompiler(backend=backend([]), mode=None), []
+    for compiled in (compiler, None):
+        for n in (3, 2):
+            posterior, u = problem(space, n, compiled)
+            options = {"clip_over": "batch", "clip_std": 1e-3}
+            walk(posterior, u, Seed([posterior.group(u)], steps=5, **options))
+        ends.append(u.detach())
+    assert relative(*ends) < 1e-5
 
 
 def test_compiled_calls_see_changed_weights(plain):
     frozen = copy.deepcopy(plain).requires_grad_(False)
     space = LatentSpace(frozen, "z")
     torch._dynamo.reset()
-    compiled = CompiledSpace(space, backend=backend([]), mode=None)
-    u, labels = torch.randn(2, 16), torch.tensor([0, 1])
-    u.requires_grad_(True)
-    before = compiled(u, labels, "const")
+    compiler = StepCompiler(backend=backend([]), mode=None)
+
+    def energies(compiled):
+        posterior, u = problem(space, 2, compiled, "const")
+        posterior.evidence.target.zero_()
+        return posterior.closure(u)()
+
+    before = energies(compiler)
     frozen.synthesis.b8.conv0.weight.mul_(torch.linspace(0.5, 2, 3))
     frozen.synthesis.b4.const.mul_(2)
-    after = compiled(u, labels, "const")
-    assert torch.allclose(after, space(u, labels, "const"), atol=1e-5)
-    assert not torch.allclose(after, before, atol=1e-3)
+    after = energies(compiler)
+    assert torch.allclose(after, energies(None), rtol=1e-5)
+    assert not torch.allclose(after, before, rtol=1e-3)
 
 
-def test_gradients_outlive_the_next_call(plain):
+def test_results_outlive_the_next_call():
     """CUDA graphs reuse their memory: nothing that is handed out may lie in it."""
-    space = LatentSpace(copy.deepcopy(plain).requires_grad_(False), "z")
-    handed_out = []
+    compiler, memory = StepCompiler(), torch.zeros(2)
+    on_gpu = torch.zeros(2, device="meta")  # stands for a device
 
-    class Recorded:
-        """Pretends to be a recorded graph: the same output tensor at each call."""
+    def recorded(x):
+        memory.add_(1)
+        return (memory,)
 
-        memory = None
-
-        def __call__(self, u, labels, maps, noise):
-            if self.memory is None:
-                self.memory = torch.zeros(len(u), 3, 16, 16)
-            with torch.no_grad():
-                self.memory.copy_(space(u, labels, noise))
-            return self.memory
-
-    compiled = CompiledSpace(space)
-    compiled._compiled = Recorded()
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        handed_out.append(compiled(torch.randn(2, 16), torch.tensor([0, 1]), "const"))
+    compiler.graphs[("name", on_gpu.device)] = {2: recorded}
+    handed_out = [compiler("name", recorded, [on_gpu])[0] for _ in range(2)]
     assert not torch.equal(*handed_out)
 
 
-def test_no_compiler_is_one_line_and_eager(plain, monkeypatch, caplog):
+def failing(x):
+    """A step that cannot be traced: it looks at a value."""
+    return (x * 2 if float(x.sum()) > 0 else x,)
+
+
+def test_no_compiler_is_one_line_and_eager(monkeypatch, caplog):
     monkeypatch.setattr(compilation.shutil, "which", lambda name: None)
     assert "C++" in missing_compiler(CPU)
-    space = LatentSpace(copy.deepcopy(plain).requires_grad_(False), "z")
-    compiled = CompiledSpace(space)
-    u, labels = torch.randn(2, 16), torch.tensor([0, 1])
+    compiler, x = StepCompiler(), torch.randn(2, 16)
     with caplog.at_level(logging.WARNING, "lightning_inpaint.compilation"):
         for _ in range(3):
-            assert torch.equal(compiled(u, labels, "const"), space(u, labels, "const"))
+            assert torch.equal(compiler("twice", lambda x: (2 * x,), [x])[0], 2 * x)
     assert [r.message for r in caplog.records] == [
         "--model.compile: running without compilation, there is no C++ compiler "
         "(set CXX, or install g++)"
     ]
 
 
-def test_failing_compiler_is_one_line_and_eager(plain, caplog):
+@pytest.mark.parametrize("where", ["backend", "trace"])
+def test_failing_compiler_is_one_line_and_eager(where, caplog):
     def broken(graph, examples):
         raise RuntimeError("no registers left")
 
     torch._dynamo.reset()
-    space = LatentSpace(copy.deepcopy(plain).requires_grad_(False), "z")
-    compiled = CompiledSpace(space, backend=broken, mode=None)
-    u, labels = torch.randn(2, 16), torch.tensor([0, 1])
+    make = broken if where == "backend" else backend([])
+    compiler, x = StepCompiler(backend=make, mode=None), torch.ones(2, 16)
+    step = (lambda x: (2 * x,)) if where == "backend" else failing
     with caplog.at_level(logging.WARNING, "lightning_inpaint.compilation"):
         for _ in range(2):
-            assert torch.equal(compiled(u, labels, "const"), space(u, labels, "const"))
+            assert torch.equal(compiler("twice", step, [x])[0], 2 * x)
     ours = [r for r in caplog.records if r.name == "lightning_inpaint.compilation"]
     assert len(ours) == 1
+
+
+def test_memory_that_runs_out_is_not_hidden():
+    def broken(graph, examples):
+        raise RuntimeError("CUDA out of memory")
+
+    def step(x):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        StepCompiler(backend=broken, mode=None)("step", step, [torch.ones(2)])
 
 
 @pytest.mark.skipif(missing_compiler(CPU) is not None, reason="no C++ compiler here")
@@ -222,6 +274,8 @@ def test_compiled_for_real():
     generator = generator.to(memory_format=torch.channels_last)
     torch._dynamo.reset()
     space = LatentSpace(generator, "z")
-    walked, _ = twenty_steps(space, 2, CompiledSpace(space, fullgraph=True))
+    compiler = StepCompiler(fullgraph=True)
+    walked, _ = twenty_steps(space, 2, compiler)
     again, _ = twenty_steps(space, 2)
     assert relative(walked.latents, again.latents) < 1e-4
+    assert not compiler.eager
