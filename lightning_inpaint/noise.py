@@ -25,6 +25,7 @@ __all__ = ["ChainStreams", "Purpose", "philox4x32"]
 _MASK = 0xFFFFFFFF
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
+_IN_CACHE = 2**19  # numbers whose intermediate words stay in a processor's cache
 
 
 class Purpose(IntEnum):
@@ -166,14 +167,34 @@ class ChainStreams:
             dtype: floating type of the result.
         """
         if self.compiler is not None:
-            number = draw
-            if not isinstance(number, Tensor):
-                number = torch.full((), number, dtype=torch.int64, device=self.names.device)
+            return self._compiled_normal(self.compiler, draw, count, purpose, dtype)
+        n, rows = len(self), max(_IN_CACHE // max(count, 1), 1)
+        if n <= rows or self.names.device.type != "cpu" or isinstance(draw, Tensor):
+            return self._normal(draw, count, purpose, dtype)
+        numbers = torch.empty(n, count, dtype=dtype)
+        for i in range(0, n, rows):
+            some = ChainStreams.of_names(self.names[i : i + rows])
+            numbers[i : i + rows] = some._normal(draw, count, purpose, dtype)
+        return numbers
 
-            def make(names: Tensor, number: Tensor) -> tuple[Tensor]:
-                return (ChainStreams.of_names(names).normal(number, count, purpose, dtype),)
+    def _compiled_normal(
+        self,
+        compiler: StepCompiler,
+        draw: int | Tensor,
+        count: int,
+        purpose: Purpose,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        def make(names: Tensor, number: Tensor) -> tuple[Tensor]:
+            return (ChainStreams.of_names(names)._normal(number, count, purpose, dtype),)
 
-            return self.compiler(("normal", count, purpose, dtype), make, [self.names], [number])[0]
+        if not isinstance(draw, Tensor):
+            draw = torch.full((), draw, dtype=torch.int64, device=self.names.device)
+        return compiler(("normal", count, purpose, dtype), make, [self.names], [draw])[0]
+
+    def _normal(
+        self, draw: int | Tensor, count: int, purpose: Purpose, dtype: torch.dtype
+    ) -> Tensor:
         half = (count + 1) // 2
         words = self.words(draw, 2 * half, purpose).to(dtype)
         radius = (-2 * ((words[:, :half] + 0.5) * 2.0**-32).log()).clamp(min=0).sqrt()

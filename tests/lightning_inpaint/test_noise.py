@@ -73,3 +73,11 @@ def test_uniform_numbers_are_uniform_and_open():
 def test_as_many_names_as_chains():
     with pytest.raises(ValueError, match="2 picture ids but 1 chain"):
         ChainStreams(0, ["a", "b"], [0])
+
+
+def test_large_draws_are_made_in_parts_without_a_trace():
+    count = 30_001
+    many = ChainStreams.grid(0, [str(i) for i in range(40)], 1)
+    numbers = many.normal(3, count)
+    alone = [many.select(torch.tensor([i])).normal(3, count) for i in (0, 16, 17, 39)]
+    assert torch.equal(numbers[[0, 16, 17, 39]], torch.cat(alone))

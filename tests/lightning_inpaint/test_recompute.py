@@ -68,3 +68,8 @@ def test_other_modules_cannot():
 
     with pytest.raises(UserError, match=r"--model\.recompute is for StyleGAN2 generators"):
         LatentInpainter(Own(), recompute=True)
+
+
+def test_not_in_compiled_steps():
+    with pytest.raises(UserError, match=r"--model\.recompute has no effect in compiled steps"):
+        LatentInpainter("placeholder", recompute=True, compile=True)
