@@ -52,7 +52,8 @@ def picture_sets(
     if images:
         whole = FolderMasks(images, masks=mask)
         whole.setup("predict")
-        stride = max(len(whole.predict_dataloader().dataset) // limit, 1)  # type: ignore[arg-type]
+        total = len(whole.predict_dataloader().dataset)  # type: ignore[arg-type]
+        stride = -(-total // limit)  # rounded down it could give one picture more
         # A limit is taken before the shard: the shard alone chooses.
         sets["real"] = FolderMasks(images, masks=mask, shard=f"1/{stride}", batch_size=batch_size)
     for pictures in sets.values():
