@@ -23,6 +23,7 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 
 from datamodules.training_pictures import Pictures, TrainingPictures, read_cifar
@@ -46,6 +47,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=1000)
     parser.add_argument("--widths", type=int, nargs=3, default=[64, 256, 256])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bfloat16", action="store_true", help="bfloat16 convolutions")
+    parser.add_argument("--threads", type=int, default=0, help="0 leaves them alone")
     parser.add_argument("--output", default="classifier.safetensors")
     return parser.parse_args()
 
@@ -81,6 +84,8 @@ def write(net: Classifier, score: float, test: Pictures, path: Path) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train, test, write."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
     train, test = read(options)
     start = time.monotonic()
 
@@ -96,6 +101,7 @@ def run(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         widths=tuple(options.widths),
         seed=options.seed,
+        half_precision=options.bfloat16,
         report=report,
     )
     score = accuracy(net, test.image, test.label)

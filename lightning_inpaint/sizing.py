@@ -49,8 +49,10 @@ def bytes_per_chain(space: LatentSpace) -> int:
     if getattr(synthesis, "recompute", False):
         # The largest block, about half of all features, is made again at once.
         synthesis.recompute = False
-        activations += (kept(3) - kept(2)) // 2
-        synthesis.recompute = True
+        try:
+            activations += (kept(3) - kept(2)) // 2
+        finally:
+            synthesis.recompute = True
     return int(WORKING * activations + SAMPLER * weight.element_size() * space.dim)
 
 

@@ -79,6 +79,7 @@ def fit_classifier(
     batch_size: int = 1000,
     widths: tuple[int, int, int] = (64, 256, 256),
     seed: int = 0,
+    half_precision: bool = False,
     report: Callable[[int, int, float], None] | None = None,
 ) -> Classifier:
     """Train a :class:`Classifier` from scratch with SGD (recipe of arXiv:2404.00498).
@@ -90,6 +91,8 @@ def fit_classifier(
         batch_size: pictures per step.
         widths: channels of the three blocks.
         seed: of weights, order and augmentation.
+        half_precision: bfloat16 convolutions (autocast), about twice as fast where the processor has
+            instructions for them.
         report: called with (step, steps, loss) after each step.
 
     Returns:
@@ -108,7 +111,9 @@ def fit_classifier(
         net.whiten.bias.requires_grad_(epoch < 3)
         for x, y in _batches(pictures, labels, batch_size, epoch, seed):
             x = x.contiguous(memory_format=torch.channels_last)
-            loss = F.cross_entropy(net(x), y, label_smoothing=0.2, reduction="sum")
+            with torch.autocast("cpu", torch.bfloat16, enabled=half_precision):
+                logits = net(x)
+            loss = F.cross_entropy(logits.float(), y, label_smoothing=0.2, reduction="sum")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from lightning_inpaint.evaluation import Classifier, accuracy, fit_classifier
@@ -33,7 +34,10 @@ def test_whitening_makes_patches_uncorrelated():
     torch.testing.assert_close(y @ y.T / y.shape[1], torch.eye(12), rtol=0, atol=0.02)
 
 
-def test_learns_colours():
+@pytest.mark.parametrize("half", [False, True])
+def test_learns_colours(half):
     pictures, labels = coloured(64)
-    net = fit_classifier(pictures, labels, epochs=8, batch_size=16, widths=(4, 4, 4))
+    options = {"epochs": 8, "batch_size": 16, "widths": (4, 4, 4), "half_precision": half}
+    net = fit_classifier(pictures, labels, **options)
+    assert next(net.parameters()).dtype == torch.float32
     assert accuracy(net, *coloured(32, seed=1)) == 1.0

@@ -63,7 +63,7 @@ def test_everything_at_once(checkpoint, pictures, tmp_path, capsys):
     figures = report["figures"]
     in_features = ("frechet_distance", "kernel_distance", "precision", "recall")
     for name in (*in_features, "nearest_neighbour_distance", "intended_class_accuracy"):
-        assert figures[name]["measured_with"].startswith("classifier cifar10 (88.7 %")
+        assert figures[name]["measured_with"].startswith("classifier cifar10 (91.3 %")
         assert figures[name]["real"] is not None
     # An untrained network is far from real pictures, two halves of which are near each other.
     assert figures["frechet_distance"]["value"] > 3 * figures["frechet_distance"]["real"]
