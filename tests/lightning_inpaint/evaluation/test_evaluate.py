@@ -13,15 +13,18 @@ from lightning_inpaint.evaluation import evaluate_generator, noise_redraw_psnr
 from lightning_inpaint.generators import save_generator
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 
+# The bundled classifier's, in its order.
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
 
 def write_pictures(folder, each, seed=0):
     """Coloured noise in ten classes, told apart by their brightness."""
     random = np.random.default_rng(seed)
-    for k in range(10):
-        (folder / f"class{k}").mkdir(parents=True)
+    for k, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
         for i in range(each):
             picture = random.integers(20 * k, 20 * k + 75, (32, 32, 3), dtype=np.uint8)
-            Image.fromarray(picture).save(folder / f"class{k}" / f"{i}.png")
+            Image.fromarray(picture).save(folder / name / f"{i}.png")
     return folder
 
 
@@ -33,9 +36,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="module")
 def generator():
     torch.manual_seed(0)
-    network = StyleGAN2Generator(
-        8, 10, 8, 32, channel_base=256, channel_max=8, class_names=[f"class{k}" for k in range(10)]
-    )
+    network = StyleGAN2Generator(8, 10, 8, 32, channel_base=256, channel_max=8, class_names=CLASSES)
     for layer in network.synthesis.convolutions:
         layer.noise_strength.data.fill_(0.1)
     return network.eval().requires_grad_(False)
