@@ -58,16 +58,16 @@ class StepCompiler:
         key: Hashable,
         function: Step,
         rows: Sequence[Tensor],
-        shared: Sequence[Tensor] = (),
+        numbers: Sequence[float | Tensor] = (),
         prepare: Callable[[], None] | None = None,
     ) -> tuple[Tensor, ...]:
-        """``function(*rows, *shared)``, compiled.
+        """``function(*rows, *numbers)``, compiled.
 
         Args:
             key: names the function and everything it depends on beside its arguments.
-            function: pure, of tensors, to tensors of as many rows.
+            function: pure, of tensors, to tensors of as many rows; eager calls give it plain numbers.
             rows: (N, ...) each, on one device.
-            shared: the same for all rows; numbers that change from call to call have no dimension.
+            numbers: the same for all rows; they may differ from call to call.
             prepare: called before tracing; what it leaves in caches is a constant of the graph.
         """
         device, n = rows[0].device, len(rows[0])
@@ -75,10 +75,10 @@ class StepCompiler:
         if missing is not None:
             self._give_up(missing)
         if self.eager:
-            return function(*rows, *shared)
+            return function(*rows, *numbers)
         sizes = self.graphs.setdefault((key, device), {})
         size = min((s for s in sizes if s >= n), default=n)
-        given = [_filled(x, size - n) for x in rows] + list(shared)
+        given = [_filled(x, size - n) for x in rows] + [_number(x, device) for x in numbers]
         if device.type == "cuda":
             torch.compiler.cudagraph_mark_step_begin()
         try:
@@ -92,7 +92,7 @@ class StepCompiler:
                 raise
             lines = str(error).splitlines() or [""]
             self._give_up(f"it failed with {type(error).__name__}: {lines[0]}")
-            return function(*rows, *shared)
+            return function(*rows, *numbers)
         # A recording's next run writes to the same memory.
         return tuple(x[:n] if device.type == "cpu" else x[:n].clone() for x in found)
 
@@ -111,3 +111,11 @@ class StepCompiler:
 
 def _filled(x: Tensor, rows: int) -> Tensor:
     return F.pad(x, (0, 0) * (x.ndim - 1) + (0, rows)) if rows else x
+
+
+def _number(x: float | Tensor, device: torch.device) -> Tensor:
+    if isinstance(x, Tensor):
+        return x
+    kind = torch.int64 if isinstance(x, int) else torch.float64
+    # Filled on the device: copying a number there would wait.
+    return torch.full((), x, dtype=kind, device=device)

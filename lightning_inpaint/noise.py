@@ -185,11 +185,9 @@ class ChainStreams:
         purpose: Purpose,
         dtype: torch.dtype,
     ) -> Tensor:
-        def make(names: Tensor, number: Tensor) -> tuple[Tensor]:
-            return (ChainStreams.of_names(names)._normal(number, count, purpose, dtype),)
+        def make(names: Tensor, number: int | Tensor) -> tuple[Tensor]:
+            return (ChainStreams.of_names(names).normal(number, count, purpose, dtype),)
 
-        if not isinstance(draw, Tensor):
-            draw = torch.full((), draw, dtype=torch.int64, device=self.names.device)
         return compiler(("normal", count, purpose, dtype), make, [self.names], [draw])[0]
 
     def _normal(

@@ -14,7 +14,7 @@ from .likelihood import known_weight, masked_squared_error
 from .noise import ChainStreams, Purpose
 from .optim.base import Advance, Closure
 
-__all__ = ["Evidence", "NoiseInputs", "Posterior", "PosteriorClosure", "Precision"]
+__all__ = ["CompiledClosure", "Evidence", "NoiseInputs", "Posterior", "Precision"]
 
 NoiseInputs = Literal["random", "const", "off"]
 Precision = Literal["float32", "bfloat16"]
@@ -138,7 +138,14 @@ class Posterior:
 
     def closure(self, u: Tensor) -> Closure:
         """What a sampler calls: energies at the present ``u``, their gradient into ``u.grad``."""
-        return PosteriorClosure(self, u)
+        if self.compiler is not None:
+            return CompiledClosure(self, self.compiler, u)
+
+        def evaluate() -> Tensor:
+            energy, u.grad = self.gradient(u)
+            return energy
+
+        return evaluate
 
     def squared_probe(self, u: Tensor, draw: int) -> Tensor:
         """(J^T M^(1/2) eps)^2 with eps ~ N(0, I): its mean over draws is sigma^2 times the Fisher
@@ -153,32 +160,29 @@ class Posterior:
         return grad.square()
 
 
-class PosteriorClosure:
-    """Energies and gradients at the chains, compiled where the posterior has a compiler.
+class CompiledClosure:
+    """A posterior's closure whose energies and gradients, or a sampler's whole steps, are one graph.
 
     Args:
         posterior: of the chains.
+        compiler: makes and keeps the graphs.
         u: (N, D), the chains; their gradient goes to ``u.grad``.
     """
 
-    def __init__(self, posterior: Posterior, u: Tensor) -> None:
-        self.posterior, self.u = posterior, u
-        space = posterior.space
+    def __init__(self, posterior: Posterior, compiler: StepCompiler, u: Tensor) -> None:
+        self.posterior, self.compiler, self.u = posterior, compiler, u
         # Weights stand still while chains walk, not from one walk to the next.
-        self._key = (posterior.noise_inputs, space.state)
+        self._key = (posterior.noise_inputs, posterior.space.state)
 
     def __call__(self) -> Tensor:
         """Energies (N,) at ``u``, their gradient (N, D) into ``u.grad``."""
-        if self.posterior.compiler is None:
-            energy, self.u.grad = self.posterior.gradient(self.u)
-        else:
-            energy, self.u.grad = self._compiled("gradient", _gradient, 1)
+        energy, self.u.grad = self._run("gradient", Posterior.gradient, 1)
         return energy
 
     def advance(
         self, name: Hashable, step: Advance, calls: int, *numbers: float
-    ) -> tuple[Tensor, Tensor] | None:
-        """A sampler's whole step as one graph; None where nothing is compiled.
+    ) -> tuple[Tensor, Tensor]:
+        """A sampler's whole step.
 
         Args:
             name: of the step, with all of the sampler's settings that it depends on.
@@ -186,46 +190,34 @@ class PosteriorClosure:
             calls: energies that the step evaluates.
             numbers: what the step takes after the chains and differs from call to call.
         """
-        if self.posterior.compiler is None:
-            return None
 
-        def whole(inner: Posterior, u: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
+        def whole(inner: Posterior, u: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
             return step(inner.gradient, inner.streams, u, *given)
 
-        return self._compiled(name, whole, calls, *numbers)
+        return self._run(name, whole, calls, *numbers)
 
-    def _compiled(
-        self, name: Hashable, step: Callable[..., Any], calls: int, *numbers: float
+    def _run(
+        self,
+        name: Hashable,
+        step: Callable[..., tuple[Tensor, Tensor]],
+        calls: int,
+        *numbers: float,
     ) -> tuple[Tensor, Tensor]:
-        outer, u = self.posterior, self.u.detach()
-        evidence, classes = outer.evidence, outer.evidence.labels is not None
+        outer, evidence = self.posterior, self.posterior.evidence
+        rows = [self.u.detach(), evidence.target, evidence.known, outer.streams.names]
+        if evidence.labels is not None:
+            rows.append(evidence.labels)
+        count = len(rows)
 
-        def traced(u: Tensor, target: Tensor, known: Tensor, names: Tensor, *rest: Tensor) -> Any:
-            labels, (call, *given) = (rest[0], rest[1:]) if classes else (None, rest)
-            streams = ChainStreams.of_names(names)
-            inner = Posterior(
-                outer.space, Evidence(target, known, labels), streams, outer.noise_inputs
-            )
-            inner.calls = call
-            return step(inner, u, *given)
+        def pure(*given: Any) -> tuple[Tensor, Tensor]:
+            u, target, known, names, *labels = given[:count]
+            own = Evidence(target, known, labels[0] if labels else None)
+            inner = Posterior(outer.space, own, ChainStreams.of_names(names), outer.noise_inputs)
+            inner.calls, *rest = given[count:]
+            return step(inner, u, *rest)
 
-        rows = [u, evidence.target, evidence.known, outer.streams.names]
-        rows += [evidence.labels] if evidence.labels is not None else []
-        # Filled on the device: copying a number there would wait.
-        assert isinstance(outer.calls, int)
-        shared = [_number(x, u.device) for x in (outer.calls, *numbers)]
-        key = (name, classes, self._key, outer.space.arithmetic)
-        assert outer.compiler is not None
+        key = (name, count, self._key, outer.space.arithmetic)
         prepare = getattr(outer.space.generator, "prepare", None)
-        energy, other = outer.compiler(key, traced, rows, shared, prepare)
-        outer.calls += calls
+        energy, other = self.compiler(key, pure, rows, [outer.calls, *numbers], prepare)
+        outer.calls = outer.calls + calls
         return energy, other
-
-
-def _gradient(posterior: Posterior, u: Tensor) -> tuple[Tensor, Tensor]:
-    return posterior.gradient(u)
-
-
-def _number(x: float, device: torch.device) -> Tensor:
-    kind = torch.int64 if isinstance(x, int) else torch.float64
-    return torch.full((), x, dtype=kind, device=device)

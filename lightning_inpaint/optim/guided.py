@@ -182,23 +182,19 @@ class Diffusion(ChainOptimizer):
         if self.step_count >= self.steps:
             raise RuntimeError(f"the schedule has {self.steps} steps, and all have been made")
         numbers = (self.step_count, *self._plan[self.step_count])
-        done = self._compiled(closure, numbers) if hasattr(closure, "advance") else None
-        if done is None:
+        # One graph, unless rows meet in the clip: a compiled batch may have been filled up.
+        if hasattr(closure, "advance") and (self.clip_std is None or self.clip_over == "picture"):
+            calls = self.num_samples if self.estimator in ("mean", "logmeanexp") else 1
+            name = (type(self), self.settings)
+            energy, moved = closure.advance(name, self._advance, calls, *numbers)
+            self.evaluations += calls
+        else:
             gradient = partial(self.evaluate, closure)
-            done = self._advance(gradient, self.streams, self.latents.detach(), *numbers)
-        energy, moved = done
+            u = self.latents.detach()
+            energy, moved = self._advance(gradient, self.streams, u, *numbers)
         self.latents.copy_(moved)
         self.step_count += 1
         return energy
-
-    def _compiled(self, closure: Any, numbers: tuple[float, ...]) -> tuple[Tensor, Tensor] | None:
-        """The step as one graph; None where nothing is compiled, or rows of a batch meet."""
-        if self.clip_std is not None and self.clip_over == "batch":
-            return None
-        calls = self.num_samples if self.estimator in ("mean", "logmeanexp") else 1
-        done = closure.advance((type(self), self.settings), self._advance, calls, *numbers)
-        self.evaluations += 0 if done is None else calls
-        return done
 
 
 class Seed(Diffusion):
