@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from lightning_inpaint.generators import load_generator
 from lightning_inpaint.latents import LatentSpace
 from lightning_inpaint.noise import ChainStreams, Purpose
-from lightning_inpaint.optim import HMC, AnnealedHMC, ChainOptimizer, Seed
+from lightning_inpaint.optim import HMC, ChainOptimizer, Seed
 from lightning_inpaint.posterior import Evidence, Posterior
 
 PROJECTIONS = 4
@@ -108,18 +108,20 @@ NAMES = [f"hole projection {i + 1}" for i in range(PROJECTIONS)] + [
 
 
 def make_group(posterior: Posterior, streams: ChainStreams, u: nn.Parameter) -> dict:
-    """The product's group with other streams, and radii that stay: with them a step is not reversible."""
+    """The product's group, and radii that stay: a step that draws them is not reversible."""
     return {**posterior.group(u), "streams": streams, "scale_free": None}
 
 
-def exact_sampler(args: argparse.Namespace, group: dict, trajectories: int) -> AnnealedHMC:
-    return AnnealedHMC(
+def exact_sampler(args: argparse.Namespace, group: dict, draws: int) -> HMC:
+    """HMC whose annealed burn-in starts at a prior draw, with ``draws`` trajectories after it."""
+    steps = args.burn_in + draws
+    return HMC(
         [group],
-        steps=args.warm_up + trajectories,
-        warm_up=args.warm_up,
+        steps=steps,
         leapfrog=args.leapfrog,
         noise_std=args.noise_std,
-        burn_in=args.burn_in / trajectories,
+        burn_in=(args.burn_in + 0.5) / steps,
+        start_std=max(args.start_std, args.noise_std),
     )
 
 
@@ -131,16 +133,15 @@ def draws_of(
     chains = args.draws if args.sampler == "seed" else args.chains
     posterior, streams = simulation.posterior(chains, seed=2)
     u = nn.Parameter(streams.normal(0, simulation.space.dim, Purpose.START))
-    group = make_group(posterior, streams, u)
+    group = {**posterior.group(u, chains), "streams": streams}
     sampler: ChainOptimizer
     if args.sampler == "seed":
         sampler = Seed([group], steps=500)
         keep = {sampler.steps}
     else:
         per_chain = args.draws // args.chains
-        sampler = exact_sampler(args, group, args.burn_in + per_chain * args.thin)
-        first = args.warm_up + args.burn_in
-        keep = {first + (i + 1) * args.thin for i in range(per_chain)}
+        sampler = exact_sampler(args, group, per_chain * args.thin)
+        keep = {args.burn_in + (i + 1) * args.thin for i in range(per_chain)}
     closure, kept = posterior.closure(u), []
     for step in range(1, sampler.steps + 1):
         sampler.step(closure)
@@ -156,7 +157,7 @@ def kernel_draws(
     """Quantities (n, L, Q) of the other members of a chain in which the truth has a random place."""
     posterior, streams = simulation.posterior(1, seed=2)
     u = nn.Parameter(streams.normal(0, simulation.space.dim, Purpose.START))
-    pilot = exact_sampler(args, make_group(posterior, streams, u), args.burn_in + 1)
+    pilot = exact_sampler(args, make_group(posterior, streams, u), 1)
     closure = posterior.closure(u)
     for _ in range(pilot.steps):
         pilot.step(closure)
@@ -172,7 +173,7 @@ def kernel_draws(
             noise_std=args.noise_std,
             burn_in=0.0,
         )
-        walker.measure_at, walker.scale = set(), pilot.scale
+        walker.measure_at, walker.fisher = set(), pilot.fisher
         walker.adaptation.log_average = pilot.adaptation.log_average
         states = []
         for step in range(walker.steps):
@@ -190,6 +191,16 @@ def _interleave(backward: Tensor, forward: Tensor, place: Tensor) -> Tensor:
     index = torch.where(behind, number, number - place[:, None])
     pick = index[:, :, None].expand_as(backward)
     return torch.where(behind[:, :, None], backward.gather(1, pick), forward.gather(1, pick))
+
+
+def ranks_of(draws: Tensor, truth: Tensor, streams: ChainStreams) -> Tensor:
+    """Ranks (n, Q) of ``truth`` (n, Q) among ``draws`` (n, L, Q), ties broken at random.
+
+    A trajectory that is rejected repeats its chain's state, in the kernel's test the truth itself.
+    """
+    below, ties = ((draws < truth[:, None]).sum(1), (draws == truth[:, None]).sum(1))
+    share = streams.uniform(1 << 21)[:, :1]  # one for all quantities, as all are tied at once
+    return below + (share * (ties + 1)).long()
 
 
 def report(ranks: Tensor, draws: int) -> None:
@@ -214,7 +225,7 @@ def calibrate(args: argparse.Namespace, space: LatentSpace) -> None:
         truth = simulation.quantities(simulation.truth, single, directions)
         sample = kernel_draws if args.test == "kernel" else draws_of
         draws, sampler = sample(args, simulation, directions)
-        ranks.append((draws < truth[:, None]).sum(1))
+        ranks.append(ranks_of(draws, truth, simulation.streams))
         values = float(single.evidence.known[0].sum()) * simulation.picture.shape[1]
         chi2.append(-draws[..., -2] / args.noise_std**2 / values)
         norms.append(draws[..., -3] / space.dim)
@@ -286,8 +297,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--draws", type=int, default=9, help="L, posterior draws per simulation")
     parser.add_argument("--chains", type=int, default=1, help="chains they come from (hmc)")
-    parser.add_argument("--warm_up", type=int, default=100)
-    parser.add_argument("--burn_in", type=int, default=40, help="trajectories that adapt the step")
+    parser.add_argument("--burn_in", type=int, default=100, help="trajectories, annealed")
+    parser.add_argument("--start_std", type=float, default=5.0, help="sigma of the first one")
     parser.add_argument("--thin", type=int, default=8, help="trajectories between draws")
     parser.add_argument("--leapfrog", type=int, default=8)
     parser.add_argument("--alternations", type=int, default=40)

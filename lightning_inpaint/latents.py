@@ -101,7 +101,7 @@ class LatentSpace(nn.Module):
         name: see the module's text; None = :func:`default_latents`, and ``+slack`` if ``slack`` is
             given and the generator has it.
         slack: standard deviation of the slack per resolution (4, 8, ...), as a share of the standard
-            deviation of the features it is added to; one number serves all resolutions. None = 0.05
+            deviation of the features it is added to; one number serves all resolutions. None = 0.07
             where the name has slack.
 
     Attributes:
@@ -128,7 +128,7 @@ class LatentSpace(nn.Module):
         native = isinstance(generator, StyleGAN2Generator)
         if name is None:
             name = default_latents(generator) + ("+slack" if native and slack is not None else "")
-        slack = 0.05 if slack is None else slack
+        slack = 0.07 if slack is None else slack
         parsed = parse_latents(name)
         self.name, self.parsed, self.generator = name, parsed, generator
         if not native and (parsed.base != "z" or parsed.noise or parsed.slack):
@@ -186,7 +186,11 @@ class LatentSpace(nn.Module):
         return {p.name: x.unflatten(1, p.shape) for p, x in zip(self.parts, pieces, strict=True)}
 
     def forward(
-        self, u: Tensor, labels: Tensor | None = None, noise: NoiseSource | str | None = None
+        self,
+        u: Tensor,
+        labels: Tensor | None = None,
+        noise: NoiseSource | str | None = None,
+        known: Tensor | None = None,
     ) -> Tensor:
         """Draw pictures.
 
@@ -195,6 +199,8 @@ class LatentSpace(nn.Module):
             labels: (N,) class indices; None for an unconditional generator.
             noise: where noise maps that are no latents come from: ``"const"`` (stored with the
                 weights), None (none), or a :data:`NoiseSource` that redraws them.
+            known: (N, 1, H, W), **1 = known, 0 = to fill**: the slack of each feature is multiplied by
+                that of the best known pixel below it. None = full slack everywhere.
 
         Returns:
             (N, C, H, W) in about [-1, 1].
@@ -204,7 +210,7 @@ class LatentSpace(nn.Module):
         if not isinstance(generator, StyleGAN2Generator):
             return generator(pieces["base"], labels)
         ws = self._styles(pieces["base"], labels)
-        return generator.synthesis(ws, self._noise(pieces, noise), self._slack(pieces))
+        return generator.synthesis(ws, self._noise(pieces, noise), self._slack(pieces, known))
 
     def _styles(self, base: Tensor, labels: Tensor | None) -> Tensor:
         generator = self.generator
@@ -230,14 +236,20 @@ class LatentSpace(nn.Module):
         it = iter(maps)
         return [next(it) if c.use_noise else None for c in self.generator.synthesis.convolutions]
 
-    def _slack(self, pieces: dict[str, Tensor]) -> list[Tensor | None] | None:
+    def _slack(self, pieces: dict[str, Tensor], known: Tensor | None) -> list[Tensor | None] | None:
         if not self.parsed.slack:
             return None
         slack: list[Tensor | None] = []
         for block, scale in zip(self.generator.synthesis.blocks, self.slack_scale, strict=True):
             piece = pieces.get(f"slack{block.resolution}")
+            if piece is None:
+                slack.append(None)
+                continue
+            if known is not None:
+                best = F.adaptive_max_pool2d(known, block.resolution)
+                scale = scale * best.permute(0, 2, 3, 1)
             # Channels last, as the features lie in memory: adding them is one straight pass.
-            slack.append(None if piece is None else (piece * scale).permute(0, 3, 1, 2))
+            slack.append((piece * scale).permute(0, 3, 1, 2))
         return slack
 
     @torch.no_grad()

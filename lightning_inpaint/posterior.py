@@ -122,7 +122,8 @@ class Posterior:
     def decode(self, u: Tensor) -> Tensor:
         """Pictures (N, C, H, W) of latents (N, D)."""
         noise = {"random": self._redraw, "const": "const", "off": None}[self.noise_inputs]
-        return self.space(u, self.evidence.labels, noise)
+        # Slack makes up for what the generator cannot draw; where nothing is known it would be grain.
+        return self.space(u, self.evidence.labels, noise, self.evidence.known)
 
     def energy(self, u: Tensor) -> Tensor:
         """Energy (N,) of latents (N, D)."""

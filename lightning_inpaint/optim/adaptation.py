@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-__all__ = ["DualAveraging"]
+__all__ = ["StepAdaptation"]
 
 
-class DualAveraging:
-    """Nesterov's dual averaging of log step sizes (Hoffman and Gelman 2014, JMLR 15, section 3.2).
+class StepAdaptation:
+    """Stochastic approximation of log step sizes (Robbins and Monro 1951; Andrieu and Thoms 2008,
+    Stat. Comput. 18, section 4.2), with averaged iterates (Polyak and Juditsky 1992).
 
-    After update t with acceptance a_t: H_t = (1 - 1/(t + t0)) H_{t-1} + (target - a_t)/(t + t0),
-    log e_{t+1} = mu - sqrt(t)/gamma H_t; the frozen step is the average of the log e_t weighted by
-    t^-kappa.
+    After update t with acceptance a_t: log h_{t+1} = log h_t + g (a_t - target); the frozen step is the
+    average of the log h_t weighted by t^-kappa. Dual averaging, made for hundreds of updates, swings widely in
+    the few dozen there are here, and the average of its steps is too short.
 
     Args:
-        start: (N,) first step sizes; exp(mu).
+        start: (N,) first step sizes.
         target: wanted acceptance rate.
-        gamma, t0, kappa: as in the paper.
+        gain: g.
+        kappa: 1 averages all iterates alike, less weights the later ones.
+
+    No step exceeds :attr:`LIMIT`: a few turns by so large an angle make a fresh draw of a free latent.
     """
 
+    LIMIT = 2.0
+
     def __init__(
-        self,
-        start: Tensor,
-        target: float,
-        gamma: float = 0.05,
-        t0: float = 10.0,
-        kappa: float = 0.75,
+        self, start: Tensor, target: float, gain: float = 0.5, kappa: float = 0.75
     ) -> None:
-        self.target, self.gamma, self.t0, self.kappa = target, gamma, t0, kappa
-        self.centre = start.log()
-        self.log_step = self.centre.clone()
-        self.log_average = self.centre.clone()
-        self.gap = torch.zeros_like(start)
+        self.target, self.gain, self.kappa = target, gain, kappa
+        self.log_step = start.log()
+        self.log_average = self.log_step.clone()
         self.count = 0
 
     @property
@@ -49,7 +50,6 @@ class DualAveraging:
     def update(self, acceptance: Tensor) -> None:
         """Learn from acceptance probabilities (N,) of the last step."""
         self.count += 1
-        t = self.count
-        self.gap = torch.lerp(self.gap, self.target - acceptance.to(self.gap), 1 / (t + self.t0))
-        self.log_step = self.centre - t**0.5 / self.gamma * self.gap
-        self.log_average = torch.lerp(self.log_average, self.log_step, t**-self.kappa)
+        gap = acceptance.to(self.log_step) - self.target
+        self.log_step = (self.log_step + self.gain * gap).clamp(max=math.log(self.LIMIT))
+        self.log_average = torch.lerp(self.log_average, self.log_step, self.count**-self.kappa)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..noise import Purpose
-from .adaptation import DualAveraging
+from .adaptation import StepAdaptation
 from .base import ChainOptimizer, Closure, require_positive
+from .mode import annealed_std
 from .preconditioner import fisher_diagonal, latent_scale
 from .radius import ratio_to, row_norms, spans_of
 
@@ -94,9 +95,12 @@ class HMC(ChainOptimizer):
 
     so that latents which no known pixel depends on move without any error, however many they are,
     and "nothing known" is sampled with acceptance 1. Radii that do not change the picture are drawn afresh
-    before each trajectory (``radius.py``). The step size h is found by dual averaging
+    before each trajectory (``radius.py``). The step size h is adapted to its acceptance
     during the burn-in, in the middle of which s is measured again; then both are frozen, and the chain
     leaves the posterior invariant.
+
+    With ``start_std`` the burn-in is annealed: sigma falls geometrically from there over its first part,
+    so that a chain which begins at a prior draw finds the posterior's bulk and not the mode next to it.
 
     Args:
         params: latents (N, D) or one group with ``streams``; ``probe``, a function (u, draw) ->
@@ -112,12 +116,16 @@ class HMC(ChainOptimizer):
         jitter: h varies by up to this share from trajectory to trajectory, against periodic orbits.
         preconditioner: ``fisher`` or ``none``.
         probes: random probes per Fisher estimate, a backward pass each.
+        start_std: sigma of the first trajectory, at least ``noise_std``; None = no annealing.
+        anneal: part of the burn-in over which sigma falls to ``noise_std``.
 
     Raises:
         ValueError: an option out of range, or no ``probe`` for ``preconditioner="fisher"``.
     """
 
     exact = True
+    # Fisher estimates along an annealed burn-in, and one more after it.
+    ANNEALED_MEASURES = 6
 
     def __init__(
         self,
@@ -131,8 +139,14 @@ class HMC(ChainOptimizer):
         jitter: float = 0.2,
         preconditioner: Preconditioner = "fisher",
         probes: int = 8,
+        start_std: float | None = None,
+        anneal: float = 0.8,
     ) -> None:
-        require_positive(noise_std=noise_std, step_size=step_size)
+        require_positive(noise_std=noise_std, step_size=step_size, start_std=start_std)
+        if start_std is not None and start_std < noise_std:
+            raise ValueError(f"start_std must be at least noise_std ({noise_std}), got {start_std}")
+        if not 0 <= anneal <= 1:
+            raise ValueError(f"anneal must lie in [0, 1], got {anneal}")
         for name, count in (("leapfrog", leapfrog), ("probes", probes)):
             if count < 1:
                 raise ValueError(f"{name} must be at least 1, got {count}")
@@ -160,16 +174,21 @@ class HMC(ChainOptimizer):
                 "squared probes; got None"
             )
         self.leapfrog, self.noise_std, self.jitter = leapfrog, noise_std, jitter
-        self.std = noise_std  # of the potential; particles cool it
+        self.std = noise_std if start_std is None else start_std  # of the potential
         self.preconditioner, self.probes = preconditioner, probes
         self.burn_in = int(burn_in * steps)
+        self.start_std = start_std
+        self.annealed = 0 if start_std is None else int(anneal * self.burn_in)
         self.measure_at = {0, self.burn_in // 2}
+        if self.annealed:
+            parts = range(self.ANNEALED_MEASURES + 1)
+            self.measure_at = {i * self.annealed // self.ANNEALED_MEASURES for i in parts}
         group = self.param_groups[0]
         self.spans = spans_of(group["blocks"], group["scale_free"])
         u = self.latents
         start = torch.full((len(u),), float(step_size), device=u.device, dtype=u.dtype)
-        self.adaptation = DualAveraging(start, target_accept)
-        self.scale: Tensor | None = None
+        self.adaptation = StepAdaptation(start, target_accept)
+        self.fisher: Tensor | None = None  # (N, D), at sigma = 1
         self.here: tuple[Tensor, Tensor] | None = None
         self.accepted = torch.zeros(len(u), device=u.device, dtype=torch.float64)
         self.tested = 0
@@ -192,7 +211,7 @@ class HMC(ChainOptimizer):
     def scale_step(self, factor: float) -> None:
         """Another first h; the burn-in adapts it as before."""
         start = factor * self.adaptation.step_size
-        self.adaptation = DualAveraging(start, self.adaptation.target)
+        self.adaptation = StepAdaptation(start, self.adaptation.target)
 
     def forget(self) -> None:
         """To be called when latents were written from outside: their energy is found anew."""
@@ -203,15 +222,31 @@ class HMC(ChainOptimizer):
         return energy / (2 * self.std**2), grad.div_(2 * self.std**2)
 
     def _measure(self) -> Tensor:
-        """The scale s of each latent, (N, D)."""
+        """The Fisher diagonal of each chain at sigma = 1, (N, D)."""
         u = self.latents.detach()
         if self.preconditioner == "none":
-            return torch.ones_like(u)
+            return torch.zeros_like(u)
         group = self.param_groups[0]
         draws = range(self.evaluations, self.evaluations + self.probes)
         self.evaluations += self.probes
-        fisher = fisher_diagonal(group["probe"], u, draws, self.noise_std, group["blocks"])
-        return latent_scale(fisher)
+        return fisher_diagonal(group["probe"], u, draws, 1.0, group["blocks"])
+
+    def _set_std(self, std: float) -> None:
+        """Another sigma: what is remembered of the potential is rescaled."""
+        ratio = (self.std / std) ** 2
+        if self.here is not None:
+            self.here = self.here[0] * ratio, self.here[1] * ratio
+        self.std = std
+
+    def _anneal(self) -> None:
+        """Lower sigma along the first part of the burn-in; the step size is then found anew."""
+        if self.start_std is None or self.step_count > self.annealed:
+            return
+        self._set_std(
+            annealed_std(self.step_count, self.annealed, self.start_std, self.noise_std, 1.0)
+        )
+        if self.step_count == self.annealed:
+            self.adaptation = StepAdaptation(self.step_size, self.adaptation.target)
 
     def _redraw_radii(self, draw: int) -> None:
         """Gibbs step of the radii of latents that count by direction (see ``radius.py``)."""
@@ -244,10 +279,12 @@ class HMC(ChainOptimizer):
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """One trajectory of every chain, accepted or not; returns the energies (N,) after it."""
+        self._anneal()
         self._redraw_radii(self.step_count)
-        if self.scale is None or self.step_count in self.measure_at:
-            self.scale = self._measure()
-        probability = self._move(closure, self.scale, self.step_count)
+        if self.fisher is None or self.step_count in self.measure_at:
+            self.fisher = self._measure()
+        scale = latent_scale(self.fisher / self.std**2)
+        probability = self._move(closure, scale, self.step_count)
         if self.adapting:
             self.adaptation.update(probability)
         else:

@@ -12,7 +12,7 @@ from ..noise import Purpose
 from .base import Closure, require_positive
 from .hmc import HMC, Preconditioner
 from .mode import annealed_std
-from .preconditioner import fisher_diagonal, latent_scale
+from .preconditioner import latent_scale
 
 __all__ = ["Particles", "effective_sample_size", "systematic_ancestors"]
 
@@ -115,29 +115,24 @@ class Particles(HMC):
             raise ValueError(f"start_std must be at least noise_std ({noise_std}), got {start_std}")
         if steps < 2:
             raise ValueError(f"steps must be at least 2, got {steps}")
-        self.start_std, self.std = start_std, start_std
+        self.start_std: float = start_std
+        self.std = start_std
         self.precision = 0.0  # 1 / (2 sigma^2) that the weights are for: the prior's
         self.measure_at = {i * steps // measures for i in range(measures)}
-        self.h = self.adaptation.step_size
         pictures = len(u) // self.particles
         self.log_weights = u.new_zeros(pictures, self.particles, dtype=torch.float64)
         self.log_evidence = u.new_zeros(pictures, dtype=torch.float64)
         self.energies: Tensor | None = None
-        self.fisher: Tensor | None = None  # at sigma = 1
 
     @property
     def draws_from(self) -> int | None:
         """None: particles are draws at the end alone."""
         return None
 
-    def scale_step(self, factor: float) -> None:
-        """Another first h."""
-        self.h = factor * self.h
-
     @property
     def step_size(self) -> Tensor:
         """(N,) step sizes h, one per picture."""
-        return self.h
+        return self.adaptation.step_size
 
     def _grouped(self, values: Tensor) -> Tensor:
         """(N, ...) to (pictures, K, ...)."""
@@ -145,16 +140,8 @@ class Particles(HMC):
 
     def _measure(self) -> Tensor:
         """The Fisher diagonal at sigma = 1, averaged over each picture's particles, (N, D)."""
-        u = self.latents.detach()
-        if self.preconditioner == "none":
-            return torch.zeros_like(u)
-        group = self.param_groups[0]
-        draws = range(self.evaluations, self.evaluations + self.probes)
-        self.evaluations += self.probes
-        fisher = fisher_diagonal(group["probe"], u, draws, 1.0, group["blocks"])
-        return (
-            self._grouped(fisher).mean(1, keepdim=True).expand(-1, self.particles, -1).flatten(0, 1)
-        )
+        mean = self._grouped(super()._measure()).mean(1, keepdim=True)
+        return mean.expand(-1, self.particles, -1).flatten(0, 1)
 
     def _cool(self, std: float) -> None:
         """Lower sigma: reweight, add to the evidence, rescale what is remembered of the energy."""
@@ -165,9 +152,8 @@ class Particles(HMC):
         before = self.log_weights.logsumexp(1)
         self.log_weights = self.log_weights + increment
         self.log_evidence += self.log_weights.logsumexp(1) - before
-        ratio = (self.std / std) ** 2
-        self.here = self.here[0] * ratio, self.here[1] * ratio
-        self.std, self.precision = std, 1 / (2 * std**2)
+        self._set_std(std)
+        self.precision = 1 / (2 * std**2)
 
     def _resample(self, always: bool) -> None:
         """Replace the particles of pictures whose effective sample size is below K / 2."""
@@ -200,8 +186,7 @@ class Particles(HMC):
         scale = latent_scale(self.fisher / std**2)
         probability = self._move(closure, scale, self.step_count)
         mean = self._grouped(probability).mean(1, keepdim=True).expand(-1, self.particles)
-        gap = mean.flatten().to(self.h) - self.adaptation.target
-        self.h = (self.h.log() + 0.5 * gap).exp().clamp(max=2.0)
+        self.adaptation.update(mean.flatten())
         self.accepted += probability
         self.tested += 1
         self.step_count += 1

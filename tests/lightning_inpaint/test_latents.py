@@ -58,6 +58,34 @@ def test_no_slack_is_the_generator_and_slack_moves_it_in_proportion(tiny_generat
     assert float(changes[1] / changes[0]) == pytest.approx(2, rel=0.02)
 
 
+def test_slack_is_where_something_is_known(tiny_generator):
+    torch.manual_seed(0)
+    space = LatentSpace(tiny_generator, "z+slack", 0.3)
+    u, other = torch.randn(2, 2, space.dim)
+    side, z = tiny_generator.resolution, space.parts[0].size
+    elsewhere = torch.cat([u[:, :z], other[:, z:]], 1)
+    known = torch.ones(2, 1, side, side)
+
+    def draw(latents, known=None):
+        return space(latents, torch.tensor([0, 2]), known=known)
+
+    assert torch.equal(draw(u, known), draw(u))
+    assert torch.equal(draw(u, 0 * known), draw(elsewhere, 0 * known))
+    assert not torch.equal(draw(u), draw(elsewhere))
+    known[..., side // 2 :] = 0
+    right = u.clone()
+    for part in space.parts[1:]:  # the right half of every slack map
+        space.split(right)[part.name][:, :, part.shape[1] // 2 :] += 1
+    assert torch.equal(draw(right, known), draw(u, known))
+    assert not torch.equal(draw(right), draw(u))
+    known[..., side // 2] = 1  # one column more: every map's next column has its slack again
+    assert not torch.equal(draw(right, known), draw(u, known))
+    # Half known everywhere is half the slack.
+    weak = LatentSpace(tiny_generator, "z+slack", 0.15)
+    half = torch.full_like(known, 0.5)
+    torch.testing.assert_close(draw(u, half), weak(u, torch.tensor([0, 2])))
+
+
 def test_w_prior_has_the_moments_of_mapped_latents(tiny_generator):
     space = LatentSpace(tiny_generator, "w")
     u = torch.randn(20_000, 8, generator=torch.Generator().manual_seed(0))

@@ -225,7 +225,7 @@ def test_step_and_mass_are_frozen_after_the_burn_in() -> None:
     for _ in range(30):
         sampler.step(problem.closure)
         sizes.append(sampler.step_size.clone())
-        scales.append(sampler.scale.clone())
+        scales.append(sampler.fisher.clone())
     assert (sizes[3] != sizes[10]).all()
     assert all(torch.equal(s, sizes[-1]) for s in sizes[14:])
     assert all(torch.equal(s, scales[-1]) for s in scales[14:])
