@@ -136,7 +136,7 @@ def draws_of(
     group = {**posterior.group(u, chains), "streams": streams}
     sampler: ChainOptimizer
     if args.sampler == "seed":
-        sampler = Seed([group], steps=500)
+        sampler = Seed([group], steps=500, temp=2 * args.noise_std**2)
         keep = {sampler.steps}
     else:
         per_chain = args.draws // args.chains

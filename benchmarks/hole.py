@@ -4,8 +4,9 @@
 
 For real pictures with one kind of mask, one row per preset: Frechet distance of the composites to other
 real pictures and the share of composites that the bundled classifier puts into the picture's class
-(labels come from sub-folders), and the mean over pictures of the root-mean-square difference of two
-completions in the hole, on the scale [0, 1]. The first row is the original pictures. The figure shows,
+(labels come from sub-folders), the mean over pictures of the root-mean-square difference of two
+completions in the hole, on the scale [0, 1], and the seam: the mean step from a known pixel to its
+neighbour in the hole, over that of the originals. The first row is the original pictures. The figure shows,
 for each of eight pictures, original, masked, and two completions of each preset.
 """
 
@@ -35,6 +36,17 @@ def diversity(result: Completions) -> Tensor:
     spread = 2 * pictures.var(dim=1) * result.mask
     values = result.mask.sum(dim=(1, 2, 3)) * pictures.shape[2]
     return (spread.sum(dim=(1, 2, 3)) / values).sqrt()
+
+
+def seam(pictures: Tensor, mask: Tensor) -> float:
+    """Mean absolute step of uint8 (N, 3, H, W) between known (mask 0) and filled (1) neighbours."""
+    total = count = 0.0
+    for dim in (2, 3):
+        step = pictures.float().diff(dim=dim).abs()
+        border = (mask.float().diff(dim=dim) != 0).expand_as(step)
+        total += float(step[border].sum())
+        count += float(border.sum())
+    return total / count
 
 
 @torch.no_grad()
@@ -70,10 +82,12 @@ def main() -> None:
 
     print(f"{given.limit} pictures x {given.chains} completions, {given.mask}; {hardware()}")
     print("features: the bundled CIFAR-10 classifier")
-    print(f"{'preset':10} known dB  Frechet  class %  diversity")
+    print(f"{'preset':10} known dB  Frechet  class %  diversity  seam")
     batches = list(sets["real"].predict_dataloader())
     whole = torch.cat([b["image"] for b in batches])
     labels = torch.cat([b["label"] for b in batches])
+    masks = torch.cat([b["mask"] for b in batches])
+    natural = seam(whole, masks)
     row = f"{frechet_distance(real, features(network, whole)):8.2f} "
     print(f"{'originals':10} {'':8} {row}{100 * accuracy(classifier, whole, labels):8.1f}")
     columns = [whole[:8], torch.where(batches[0]["mask"].bool(), 128, batches[0]["image"])[:8]]
@@ -88,7 +102,8 @@ def main() -> None:
             f"{name:10} {torch.cat([r.psnr for r in results]).median():8.1f} "
             f"{frechet_distance(real, features(network, one)):8.2f} "
             f"{100 * accuracy(classifier, drawn, repeated):8.1f} "
-            f"{torch.cat([diversity(r) for r in results]).mean():10.3f}",
+            f"{torch.cat([diversity(r) for r in results]).mean():10.3f} "
+            f"{seam(drawn, masks.repeat_interleave(given.chains, 0)) / natural:5.2f}",
             flush=True,
         )
         columns += [results[0].composite[:8, k] for k in (0, given.chains - 1)]
