@@ -9,7 +9,9 @@ A latent space maps u ~ N(0, I) in R^D to pictures. Its name is a base and what 
   per class and one covariance for all;
 * ``+noise``: the noise maps, which are N(0, I) inputs like z;
 * ``+slack``: Gaussian latents added to the features before each block's last non-linearity, a way out
-  of the generator's range that keeps the prior exactly Gaussian.
+  of the generator's range that keeps the prior exactly Gaussian. With a mask it is there only for
+  features that have a known pixel below them: a discrepancy of what was observed (Kennedy and
+  O'Hagan 2001, JRSS B 63), while the hole is the generator's own.
 
 ``z+noise``, ``z++noise`` (one z per layer, and noise), ``z++noise+slack`` are examples.
 """

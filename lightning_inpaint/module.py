@@ -48,8 +48,8 @@ class LatentInpainter(pl.LightningModule):
         latents: What is sampled: z, z+, w or w+, then +noise (noise maps) and +slack if wanted. null is
             z++noise (one z per layer, and noise), with slack unless that is null, or z for a module of
             your own.
-        slack: Standard deviation of the slack, as a share of the features' own; null leaves it out of
-            latents that are null.
+        slack: Standard deviation of the slack, as a share of the features' own, where a pixel is known;
+            null leaves it out of latents that are null.
         sampler: The optimizer that walks (Seed, Diffusion, ...) with its options: from Python, a
             callable that receives the latents. None is AnnealedHMC.
         chains: Completions per picture.
