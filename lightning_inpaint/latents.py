@@ -9,9 +9,10 @@ A latent space maps u ~ N(0, I) in R^D to pictures. Its name is a base and what 
   per class and one covariance for all;
 * ``+noise``: the noise maps, which are N(0, I) inputs like z;
 * ``+slack``: Gaussian latents added to the features before each block's last non-linearity, a way out
-  of the generator's range that keeps the prior exactly Gaussian. With a mask it is there only for
-  features that have a known pixel below them: a discrepancy of what was observed (Kennedy and
-  O'Hagan 2001, JRSS B 63), while the hole is the generator's own.
+  of the generator's range that keeps the prior exactly Gaussian. It is smooth over neighbouring
+  places. With a mask only features that have a known pixel below them, and their neighbours, have it: a
+  discrepancy of what was observed (Kennedy and O'Hagan 2001, JRSS B 63) that does not end at the
+  seam, while the rest of the hole is the generator's own.
 
 ``z+noise``, ``z++noise`` (one z per layer, and noise), ``z++noise+slack`` are examples.
 """
@@ -90,6 +91,17 @@ def default_latents(generator: Any) -> str:
     return "z++noise" if isinstance(generator, StyleGAN2Generator) else "z"
 
 
+def smooth(fields: Tensor) -> Tensor:
+    """Weights 1, 2, 1 along both sides of fields (N, side, side, C), each place scaled so that white noise
+    keeps its variance: a Gaussian with a correlation of 2/3 between neighbours, zero three places on."""
+    side = fields.shape[1]
+    ones = torch.ones(side, dtype=fields.dtype, device=fields.device)
+    weights = 2 * ones.diag() + ones[1:].diag(1) + ones[1:].diag(-1)
+    weights = weights / weights.norm(dim=1, keepdim=True)
+    along = weights @ fields
+    return (weights @ along.flatten(2)).view_as(fields)
+
+
 def _inverse_activation(w: Tensor) -> Tensor:
     return F.leaky_relu(w / LRELU_GAIN, 5.0)
 
@@ -103,7 +115,7 @@ class LatentSpace(nn.Module):
         name: see the module's text; None = :func:`default_latents`, and ``+slack`` if ``slack`` is
             given and the generator has it.
         slack: standard deviation of the slack per resolution (4, 8, ...), as a share of the standard
-            deviation of the features it is added to; one number serves all resolutions. None = 0.07
+            deviation of the features it is added to; one number serves all resolutions. None = 0.08
             where the name has slack.
 
     Attributes:
@@ -130,7 +142,7 @@ class LatentSpace(nn.Module):
         native = isinstance(generator, StyleGAN2Generator)
         if name is None:
             name = default_latents(generator) + ("+slack" if native and slack is not None else "")
-        slack = 0.07 if slack is None else slack
+        slack = 0.08 if slack is None else slack
         parsed = parse_latents(name)
         self.name, self.parsed, self.generator = name, parsed, generator
         if not native and (parsed.base != "z" or parsed.noise or parsed.slack):
@@ -250,8 +262,9 @@ class LatentSpace(nn.Module):
             if known is not None:
                 best = F.adaptive_max_pool2d(known, block.resolution)
                 scale = scale * best.permute(0, 2, 3, 1)
+            field = smooth(piece * scale)
             # Channels last, as the features lie in memory: adding them is one straight pass.
-            slack.append((piece * scale).permute(0, 3, 1, 2))
+            slack.append(field.permute(0, 3, 1, 2))
         return slack
 
     @torch.no_grad()

@@ -72,7 +72,7 @@ class LatentInpainter(pl.LightningModule):
         generator: str = "cifar10",
         weights: Literal["G_ema", "G"] = "G_ema",
         latents: str | None = None,
-        slack: float | list[float] | None = 0.07,
+        slack: float | list[float] | None = 0.08,
         sampler: SamplerCallable | None = None,
         chains: int = 1,
         seed: int = 0,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_inpaint.latents import LatentSpace, parse_latents
+from lightning_inpaint.latents import LatentSpace, parse_latents, smooth
 
 
 def test_names_come_apart():
@@ -56,6 +56,20 @@ def test_no_slack_is_the_generator_and_slack_moves_it_in_proportion(tiny_generat
         xi = torch.ones(1, space.dim - 8)
         changes.append((space(torch.cat([u, xi], dim=1), labels) - plain).norm())
     assert float(changes[1] / changes[0]) == pytest.approx(2, rel=0.02)
+
+
+def test_smooth_fields_are_correlated_and_keep_their_variance():
+    gen = torch.Generator().manual_seed(0)
+    field = smooth(torch.randn(4000, 6, 6, 2, generator=gen))
+    assert (field.var(dim=0) - 1).abs().max() < 0.12  # five standard errors, also at the rim
+    inner = field[:, 1:-1, 1:-1]
+    neighbours = (inner[:, :, 1:] * inner[:, :, :-1]).mean()
+    assert float(neighbours) == pytest.approx(2 / 3, abs=0.01)
+    assert abs(float((field[:, 1:-1, 4] * field[:, 1:-1, 1]).mean())) < 0.02
+    impulse = torch.zeros(1, 6, 6, 1)
+    impulse[0, 2, 3, 0] = 6
+    line = torch.tensor([1.0, 2.0, 1.0])
+    torch.testing.assert_close(smooth(impulse)[0, 1:4, 2:5, 0], line[:, None] * line)
 
 
 def test_slack_is_where_something_is_known(tiny_generator):
