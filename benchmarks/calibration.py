@@ -133,7 +133,7 @@ def draws_of(
     chains = args.draws if args.sampler == "seed" else args.chains
     posterior, streams = simulation.posterior(chains, seed=2)
     u = nn.Parameter(streams.normal(0, simulation.space.dim, Purpose.START))
-    group = {**posterior.group(u, chains), "streams": streams}
+    group = posterior.group(u, chains)
     sampler: ChainOptimizer
     if args.sampler == "seed":
         sampler = Seed([group], steps=500, temp=2 * args.noise_std**2)

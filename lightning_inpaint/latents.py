@@ -91,15 +91,29 @@ def default_latents(generator: Any) -> str:
     return "z++noise" if isinstance(generator, StyleGAN2Generator) else "z"
 
 
+class _Filtered(torch.autograd.Function):
+    """Each channel of x (N, C, H, W) convolved with one symmetric 3x3 kernel, its own adjoint: unlike
+    ``F.conv2d``, which keeps x for the kernel's gradient, it keeps nothing of x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(kernel)
+        return F.conv2d(x, kernel.expand(x.shape[1], 1, 3, 3), padding=1, groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return _Filtered.apply(grad, *ctx.saved_tensors), None
+
+
 def smooth(fields: Tensor) -> Tensor:
     """Weights 1, 2, 1 along both sides of fields (N, side, side, C), each place scaled so that white noise
     keeps its variance: a Gaussian with a correlation of 2/3 between neighbours, zero three places on."""
     side = fields.shape[1]
-    ones = torch.ones(side, dtype=fields.dtype, device=fields.device)
-    weights = 2 * ones.diag() + ones[1:].diag(1) + ones[1:].diag(-1)
-    weights = weights / weights.norm(dim=1, keepdim=True)
-    along = weights @ fields
-    return (weights @ along.flatten(2)).view_as(fields)
+    line = 2 - torch.arange(-1, 2, device=fields.device, dtype=fields.dtype).abs()
+    kernel = (line[:, None] * line)[None, None]
+    variance = F.conv2d(fields.new_ones(1, 1, side, side), kernel.square(), padding=1)
+    mixed: Tensor = _Filtered.apply(fields.permute(0, 3, 1, 2), kernel)
+    return (mixed * variance.rsqrt()).permute(0, 2, 3, 1)
 
 
 def _inverse_activation(w: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from ..noise import Purpose
 from .adaptation import StepAdaptation
 from .base import ChainOptimizer, Closure, require_positive
 from .mode import annealed_std
-from .preconditioner import fisher_diagonal, latent_scale
+from .preconditioner import latent_scale, measure_fisher
 from .radius import ratio_to, row_norms, spans_of
 
 __all__ = ["HMC", "MALA", "Point", "Preconditioner", "log_accept", "rotate_", "trajectory"]
@@ -223,13 +223,7 @@ class HMC(ChainOptimizer):
 
     def _measure(self) -> Tensor:
         """The Fisher diagonal of each chain at sigma = 1, (N, D)."""
-        u = self.latents.detach()
-        if self.preconditioner == "none":
-            return torch.zeros_like(u)
-        group = self.param_groups[0]
-        draws = range(self.evaluations, self.evaluations + self.probes)
-        self.evaluations += self.probes
-        return fisher_diagonal(group["probe"], u, draws, 1.0, group["blocks"])
+        return measure_fisher(self, self.probes if self.preconditioner == "fisher" else 0)
 
     def _set_std(self, std: float) -> None:
         """Another sigma: what is remembered of the potential is rescaled."""

@@ -13,7 +13,7 @@ from ..noise import Purpose
 from .base import ChainOptimizer, Closure, require_positive
 from .hmc import PRECONDITIONERS, Preconditioner
 from .mode import annealed_std
-from .preconditioner import fisher_diagonal, latent_scale
+from .preconditioner import latent_scale, measure_fisher
 from .radius import ratio_to, row_norms, spans_of
 
 __all__ = ["Langevin", "langevin_step"]
@@ -118,13 +118,7 @@ class Langevin(ChainOptimizer):
         self.step_size *= factor
 
     def _measure(self) -> Tensor:
-        u = self.latents.detach()
-        if self.preconditioner == "none":
-            return torch.zeros_like(u)
-        group = self.param_groups[0]
-        draws = range(self.evaluations, self.evaluations + self.probes)
-        self.evaluations += self.probes
-        return fisher_diagonal(group["probe"], u, draws, 1.0, group["blocks"])
+        return measure_fisher(self, self.probes if self.preconditioner == "fisher" else 0)
 
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]

@@ -18,12 +18,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["SquaredProbe", "fisher_diagonal", "latent_scale", "shrink"]
+if TYPE_CHECKING:
+    from .base import ChainOptimizer
+
+__all__ = ["SquaredProbe", "fisher_diagonal", "latent_scale", "measure_fisher", "shrink"]
 
 
 SquaredProbe = Callable[[Tensor, int], Tensor]
@@ -102,6 +106,21 @@ def fisher_diagonal(
         total += probe(u, draw)
     mean = torch.nan_to_num(total / len(draws), nan=0.0, posinf=0.0)
     return shrink(mean, len(draws), blocks) / noise_std**2
+
+
+def measure_fisher(sampler: ChainOptimizer, probes: int) -> Tensor:
+    """The Fisher diagonal at sigma = 1 where a sampler's chains are, (N, D).
+
+    Args:
+        sampler: its group holds ``probe`` and ``blocks``; each probe counts as an evaluation.
+        probes: how many; 0 = nothing is measured, and the diagonal is 0.
+    """
+    u, group = sampler.latents.detach(), sampler.param_groups[0]
+    if probes == 0:
+        return torch.zeros_like(u)
+    draws = range(sampler.evaluations, sampler.evaluations + probes)
+    sampler.evaluations += probes
+    return fisher_diagonal(group["probe"], u, draws, 1.0, group["blocks"])
 
 
 def latent_scale(fisher: Tensor) -> Tensor:

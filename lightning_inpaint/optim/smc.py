@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..noise import Purpose
-from .base import Closure, require_positive
+from .base import Closure
 from .hmc import HMC, Preconditioner
 from .mode import annealed_std
 from .preconditioner import latent_scale
@@ -89,7 +89,6 @@ class Particles(HMC):
         probes: int = 2,
         measures: int = 8,
     ) -> None:
-        require_positive(start_std=start_std)
         if measures < 1:
             raise ValueError(f"measures must be at least 1, got {measures}")
         if particles < 0:
@@ -105,24 +104,21 @@ class Particles(HMC):
             jitter=jitter,
             preconditioner=preconditioner,
             probes=probes,
+            start_std=start_std,
         )
         u = self.latents
         self.particles = particles or self.param_groups[0]["chains"] or len(u)
         together = self.param_groups[0]["chains"] or len(u)
         if together % self.particles or len(u) % self.particles:
             raise ValueError(f"particles must divide the {together} chains, got {particles}")
-        if start_std < noise_std:
-            raise ValueError(f"start_std must be at least noise_std ({noise_std}), got {start_std}")
         if steps < 2:
             raise ValueError(f"steps must be at least 2, got {steps}")
         self.start_std: float = start_std
-        self.std = start_std
         self.precision = 0.0  # 1 / (2 sigma^2) that the weights are for: the prior's
         self.measure_at = {i * steps // measures for i in range(measures)}
         pictures = len(u) // self.particles
         self.log_weights = u.new_zeros(pictures, self.particles, dtype=torch.float64)
         self.log_evidence = u.new_zeros(pictures, dtype=torch.float64)
-        self.energies: Tensor | None = None
 
     @property
     def draws_from(self) -> int | None:
