@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from .base import Closure
-from .hmc import HMC, Preconditioner
+from .hmc import HMC
 from .mode import Anchor, AnnealedDescent, check_descent
+from .preconditioner import Preconditioner
 
 __all__ = ["AnnealedHMC"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,13 +12,16 @@ from ..noise import Purpose
 from .adaptation import StepAdaptation
 from .base import ChainOptimizer, Closure, require_positive
 from .mode import annealed_std
-from .preconditioner import latent_scale, measure_fisher
+from .preconditioner import (
+    Preconditioner,
+    check_preconditioner,
+    latent_scale,
+    measure_fisher,
+)
 from .radius import ratio_to, row_norms, spans_of
 
-__all__ = ["HMC", "MALA", "Point", "Preconditioner", "log_accept", "rotate_", "trajectory"]
+__all__ = ["HMC", "MALA", "Point", "log_accept", "rotate_", "trajectory"]
 
-Preconditioner = Literal["fisher", "none"]
-PRECONDITIONERS = ("fisher", "none")
 Potential = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -147,16 +150,13 @@ class HMC(ChainOptimizer):
             raise ValueError(f"start_std must be at least noise_std ({noise_std}), got {start_std}")
         if not 0 <= anneal <= 1:
             raise ValueError(f"anneal must lie in [0, 1], got {anneal}")
-        for name, count in (("leapfrog", leapfrog), ("probes", probes)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+        if leapfrog < 1:
+            raise ValueError(f"leapfrog must be at least 1, got {leapfrog}")
         if not 0 < target_accept < 1:
             raise ValueError(f"target_accept must lie in (0, 1), got {target_accept}")
         for name, part in (("burn_in", burn_in), ("jitter", jitter)):
             if not 0 <= part < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {part}")
-        if preconditioner not in PRECONDITIONERS:
-            raise ValueError(f"preconditioner must be 'fisher' or 'none', got {preconditioner!r}")
         options = {
             "leapfrog": leapfrog,
             "noise_std": noise_std,
@@ -168,11 +168,8 @@ class HMC(ChainOptimizer):
             "probes": probes,
         }
         super().__init__(params, steps, probe=None, blocks=None, scale_free=None, **options)
-        if preconditioner == "fisher" and self.param_groups[0]["probe"] is None:
-            raise ValueError(
-                "preconditioner='fisher' needs the group option 'probe', a function (u, draw) -> "
-                "squared probes; got None"
-            )
+        group = self.param_groups[0]
+        check_preconditioner(preconditioner, probes, group)
         self.leapfrog, self.noise_std, self.jitter = leapfrog, noise_std, jitter
         self.std = noise_std if start_std is None else start_std  # of the potential
         self.preconditioner, self.probes = preconditioner, probes
@@ -183,7 +180,6 @@ class HMC(ChainOptimizer):
         if self.annealed:
             parts = range(self.ANNEALED_MEASURES + 1)
             self.measure_at = {i * self.annealed // self.ANNEALED_MEASURES for i in parts}
-        group = self.param_groups[0]
         self.spans = spans_of(group["blocks"], group["scale_free"])
         u = self.latents
         start = torch.full((len(u),), float(step_size), device=u.device, dtype=u.dtype)

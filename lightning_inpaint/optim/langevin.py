@@ -11,9 +11,13 @@ from torch import Tensor
 
 from ..noise import Purpose
 from .base import ChainOptimizer, Closure, require_positive
-from .hmc import PRECONDITIONERS, Preconditioner
 from .mode import annealed_std
-from .preconditioner import latent_scale, measure_fisher
+from .preconditioner import (
+    Preconditioner,
+    check_preconditioner,
+    latent_scale,
+    measure_fisher,
+)
 from .radius import ratio_to, row_norms, spans_of
 
 __all__ = ["Langevin", "langevin_step"]
@@ -79,11 +83,8 @@ class Langevin(ChainOptimizer):
             raise ValueError(f"anneal must lie in [0, 1], got {anneal}")
         if temperature < 0:
             raise ValueError(f"temperature must not be negative, got {temperature}")
-        for name, count in (("probes", probes), ("measures", measures)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
-        if preconditioner not in PRECONDITIONERS:
-            raise ValueError(f"preconditioner must be 'fisher' or 'none', got {preconditioner!r}")
+        if measures < 1:
+            raise ValueError(f"measures must be at least 1, got {measures}")
         options = {
             "noise_std": noise_std,
             "step_size": step_size,
@@ -96,12 +97,8 @@ class Langevin(ChainOptimizer):
         }
         super().__init__(params, steps, probe=None, blocks=None, scale_free=None, **options)
         group = self.param_groups[0]
+        check_preconditioner(preconditioner, probes, group)
         self.spans = spans_of(group["blocks"], group["scale_free"])
-        if preconditioner == "fisher" and self.param_groups[0]["probe"] is None:
-            raise ValueError(
-                "preconditioner='fisher' needs the group option 'probe', a function (u, draw) -> "
-                "squared probes; got None"
-            )
         self.noise_std, self.step_size, self.start_std = noise_std, step_size, start_std
         self.anneal, self.temperature = anneal, temperature
         self.preconditioner, self.probes = preconditioner, probes

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -27,10 +27,33 @@ from torch import Tensor
 if TYPE_CHECKING:
     from .base import ChainOptimizer
 
-__all__ = ["SquaredProbe", "fisher_diagonal", "latent_scale", "measure_fisher", "shrink"]
+__all__ = [
+    "Preconditioner",
+    "SquaredProbe",
+    "check_preconditioner",
+    "fisher_diagonal",
+    "latent_scale",
+    "measure_fisher",
+    "shrink",
+]
 
-
+Preconditioner = Literal["fisher", "none"]
 SquaredProbe = Callable[[Tensor, int], Tensor]
+
+
+def check_preconditioner(name: str, probes: int, group: dict[str, Any]) -> None:
+    """Raise ValueError unless a sampler of this parameter group can have this preconditioner."""
+    if name not in get_args(Preconditioner):
+        raise ValueError(f"preconditioner must be 'fisher' or 'none', got {name!r}")
+    if probes < 1:
+        raise ValueError(f"probes must be at least 1, got {probes}")
+    if name == "fisher" and group["probe"] is None:
+        raise ValueError(
+            "preconditioner='fisher' needs the group option 'probe', a function (u, draw) -> "
+            "squared probes; got None"
+        )
+
+
 """``probe(u, draw)``: (N, D), (J^T W^(1/2) eps)^2 at latents ``u`` (N, D); eps ~ N(0, I) over the
 picture's values is a function of (chain, draw) alone."""
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..noise import Purpose
 from .base import Closure
-from .hmc import HMC, Preconditioner
+from .hmc import HMC
 from .mode import annealed_std
-from .preconditioner import latent_scale
+from .preconditioner import Preconditioner, latent_scale
 
 __all__ = ["Particles", "effective_sample_size", "systematic_ancestors"]
 
