@@ -3,11 +3,12 @@
     PYTHONPATH=. python benchmarks/hole.py --images pictures.zip --limit 32 --chains 8 --figure hole.png
 
 For real pictures with one kind of mask, one row per preset: Frechet distance of the composites to other
-real pictures and the share of composites that the bundled classifier puts into the picture's class
-(labels come from sub-folders), the mean over pictures of the root-mean-square difference of two
-completions in the hole, on the scale [0, 1], and the seam: the mean step from a known pixel to its
-neighbour in the hole, over that of the originals. The first row is the original pictures. The figure shows,
-for each of eight pictures, original, masked, and two completions of each preset.
+real pictures (one completion of each picture at a time, the mean over them); the share of composites that
+the bundled classifier puts into the picture's class (labels come from sub-folders); the mean over pictures
+of the root-mean-square difference of two completions in the hole, on the scale [0, 1]; and the seam: the
+mean step from a known pixel to its neighbour in the hole, over that of the originals. The first row is the
+original pictures. The figure shows, for each of eight pictures, original, masked, and two completions of
+each preset. --part 2 takes other pictures than --part 1.
 """
 
 from __future__ import annotations
@@ -69,21 +70,28 @@ def main() -> None:
     parser.add_argument("--presets", default="seed,default,map")
     parser.add_argument("--mask", default="right_half")
     parser.add_argument("--limit", type=int, default=64)
+    parser.add_argument("--part", type=int, default=1, help="which pictures")
     parser.add_argument("--chains", type=int, default=8)
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--figure", help="PNG of the first eight pictures")
     given = parser.parse_args()
-    sets = picture_sets(given.generator, given.images, given.mask, given.limit, given.batch_size)
+    sets = picture_sets(
+        given.generator, given.images, given.mask, given.limit, given.batch_size, given.part
+    )
     classifier = Classifier.from_file(BUNDLED_CLASSIFIER)
     network = FeatureVectors(classifier)
     others = FolderMasks(given.images, masks=given.mask, shard="2/3")
     others.setup("predict")
-    real = features(network, torch.cat([b["image"] for b in others.predict_dataloader()]))
-
     print(f"{given.limit} pictures x {given.chains} completions, {given.mask}; {hardware()}")
     print("features: the bundled CIFAR-10 classifier")
     print(f"{'preset':10} known dB  Frechet  class %  diversity  seam")
     batches = list(sets["real"].predict_dataloader())
+    own = {name for b in batches for name in b["id"]}
+    rest = [
+        b["image"][[i for i, name in enumerate(b["id"]) if name not in own]]
+        for b in others.predict_dataloader()
+    ]
+    real = features(network, torch.cat(rest))
     whole = torch.cat([b["image"] for b in batches])
     labels = torch.cat([b["label"] for b in batches])
     masks = torch.cat([b["mask"] for b in batches])
@@ -96,11 +104,12 @@ def main() -> None:
         results = [r for batch in batches if (r := module.predict_step(batch)) is not None]
         drawn = torch.cat([r.composite.flatten(0, 1) for r in results])
         repeated = labels.repeat_interleave(given.chains)
-        # A Frechet distance depends on the number of pictures: as many as there are originals.
-        one = torch.cat([r.composite[:, 0] for r in results])
+        # A Frechet distance depends on the number of pictures: as many at a time as there are originals.
+        each = features(network, drawn).unflatten(0, (-1, given.chains)).unbind(1)
+        distances = torch.tensor([frechet_distance(real, one) for one in each])
         print(
             f"{name:10} {torch.cat([r.psnr for r in results]).median():8.1f} "
-            f"{frechet_distance(real, features(network, one)):8.2f} "
+            f"{distances.mean():8.2f} "
             f"{100 * accuracy(classifier, drawn, repeated):8.1f} "
             f"{torch.cat([diversity(r) for r in results]).mean():10.3f} "
             f"{seam(drawn, masks.repeat_interleave(given.chains, 0)) / natural:5.2f}",

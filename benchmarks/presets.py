@@ -42,9 +42,10 @@ def preset(name: str, generator: str, **changes: Any) -> LatentInpainter:
 
 
 def picture_sets(
-    generator: str, images: str | None, mask: str, limit: int, batch_size: int
+    generator: str, images: str | None, mask: str, limit: int, batch_size: int, part: int = 1
 ) -> dict[str, MaskedPictures]:
-    """The generator's own samples and, if there are ``images``, as many real pictures of all classes."""
+    """The generator's own samples and, if there are ``images``, as many real pictures of all classes;
+    each ``part`` (from 1) holds other ones."""
     options = {"batch_size": batch_size, "limit": limit}
     sets: dict[str, MaskedPictures] = {
         "own": GeneratedMasks(generator, limit, None, masks=mask, **options)
@@ -55,7 +56,9 @@ def picture_sets(
         total = len(whole.predict_dataloader().dataset)  # type: ignore[arg-type]
         stride = -(-total // limit)  # rounded down it could give one picture more
         # A limit is taken before the shard: the shard alone chooses.
-        sets["real"] = FolderMasks(images, masks=mask, shard=f"1/{stride}", batch_size=batch_size)
+        sets["real"] = FolderMasks(
+            images, masks=mask, shard=f"{part}/{stride}", batch_size=batch_size
+        )
     for pictures in sets.values():
         pictures.setup("predict")
     return sets

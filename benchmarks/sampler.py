@@ -116,7 +116,7 @@ def our_form(
 ) -> Form:
     """A shortened walk of a preset."""
     settings = yaml.safe_load((CONFIGS / f"{preset}.yaml").read_text())["model"]
-    space = LatentSpace(network, settings["latents"], settings.get("slack"))
+    space = LatentSpace(network, settings["latents"], settings.get("slack"), settings["truncation"])
     sampler = settings["sampler"]
     options = shortened(sampler["init_args"], args.steps)
     make = getattr(optim, sampler["class_path"].rpartition(".")[2])

@@ -14,6 +14,10 @@ A latent space maps u ~ N(0, I) in R^D to pictures. Its name is a base and what 
   discrepancy of what was observed (Kennedy and O'Hagan 2001, JRSS B 63) that does not end at the
   seam, while the rest of the hole is the generator's own.
 
+Truncation draws each style vector towards the mean of its class (the truncation trick of StyleGAN, Karras et
+al. 2019, arXiv:1812.04948, around class means as in StyleGAN-XL, Sauer et al. 2022, arXiv:2202.00273): another
+generator, of less variety and more typical pictures, under the same prior.
+
 ``z+noise``, ``z++noise`` (one z per layer, and noise), ``z++noise+slack`` are examples.
 """
 
@@ -40,6 +44,7 @@ __all__ = [
 ]
 
 BASES = ("z", "z+", "w", "w+")
+COARSEST_SLACK = 3  # times that of the finest resolution
 NoiseSource = Callable[[int], Tensor]
 """Called with a number of values, returns (N, values) standard normal for the maps of one call."""
 
@@ -84,11 +89,11 @@ def parse_latents(name: str) -> LatentName:
 
 
 def default_latents(generator: Any) -> str:
-    """The richest space that a generator supports without leaving its range.
+    """All Gaussian inputs of the generator itself.
 
-    ``z++noise`` for the native StyleGAN2; ``z`` for any other module, which is a map of z alone.
+    ``z+noise`` for the native StyleGAN2; ``z`` for any other module, which is a map of z alone.
     """
-    return "z++noise" if isinstance(generator, StyleGAN2Generator) else "z"
+    return "z+noise" if isinstance(generator, StyleGAN2Generator) else "z"
 
 
 class _Filtered(torch.autograd.Function):
@@ -129,8 +134,11 @@ class LatentSpace(nn.Module):
         name: see the module's text; None = :func:`default_latents`, and ``+slack`` if ``slack`` is
             given and the generator has it.
         slack: standard deviation of the slack per resolution (4, 8, ...), as a share of the standard
-            deviation of the features it is added to; one number serves all resolutions. None = 0.08
-            where the name has slack.
+            deviation of the features it is added to; one number is that of the finest, twice and three
+            times as much that of coarser ones, whose corrections are smoother. None = 0.2 where the
+            name has slack.
+        truncation: share of its deviation from its class's mean style that a style keeps, in (0, 1]; 1 =
+            all. Other modules than StyleGAN2 have no styles and are left alone.
 
     Attributes:
         dim: D, the length of the flat vector.
@@ -138,25 +146,30 @@ class LatentSpace(nn.Module):
         scale_free: numbers of the parts whose rows count by their direction alone.
 
     Raises:
-        ValueError: unknown name, a space that this generator does not have, or negative slack.
+        ValueError: unknown name, a space that this generator does not have, negative slack, or
+            truncation out of range.
     """
 
     generator: Any  # duck-typed: z_dim, num_classes, ...
     slack_scale: Tensor
     style_mean: Tensor
     style_factor: Tensor
+    style_centre: Tensor
 
     def __init__(
         self,
         generator: Any,
         name: str | None = None,
         slack: float | Sequence[float] | None = None,
+        truncation: float = 1.0,
     ) -> None:
         super().__init__()
+        if not 0 < truncation <= 1:
+            raise ValueError(f"truncation must lie in (0, 1], got {truncation}")
         native = isinstance(generator, StyleGAN2Generator)
         if name is None:
             name = default_latents(generator) + ("+slack" if native and slack is not None else "")
-        slack = 0.08 if slack is None else slack
+        slack = 0.2 if slack is None else slack
         parsed = parse_latents(name)
         self.name, self.parsed, self.generator = name, parsed, generator
         if not native and (parsed.base != "z" or parsed.noise or parsed.slack):
@@ -179,6 +192,9 @@ class LatentSpace(nn.Module):
             mean, factor = self._fit_styles()
             self.register_buffer("style_mean", mean, persistent=False)
             self.register_buffer("style_factor", factor, persistent=False)
+        self.truncation = truncation if native else 1.0
+        if self.truncation != 1:
+            self.register_buffer("style_centre", self._style_centre(), persistent=False)
         self.dim = sum(p.size for p in self.parts)
         # the mapping network scales z to unit mean square: rows of part 0 count by direction
         self.scale_free = [0] if native and parsed.base.startswith("z") else []
@@ -237,7 +253,7 @@ class LatentSpace(nn.Module):
         generator = self.generator
         if not isinstance(generator, StyleGAN2Generator):
             return generator(pieces["base"], labels)
-        ws = self._styles(pieces["base"], labels)
+        ws = self._truncated(self._styles(pieces["base"], labels), labels)
         return generator.synthesis(ws, self._noise(pieces, noise), self._slack(pieces, known))
 
     def _styles(self, base: Tensor, labels: Tensor | None) -> Tensor:
@@ -249,6 +265,12 @@ class LatentSpace(nn.Module):
             mean = mean[:, None]
         ws = F.leaky_relu(mean + base @ self.style_factor.T, 0.2) * LRELU_GAIN
         return ws if ws.ndim == 3 else ws[:, None].expand(-1, generator.num_ws, -1)
+
+    def _truncated(self, ws: Tensor, labels: Tensor | None) -> Tensor:
+        if self.truncation == 1:
+            return ws
+        centre = self.style_centre[0] if labels is None else self.style_centre[labels][:, None]
+        return torch.lerp(centre, ws, self.truncation)
 
     def _noise(
         self, pieces: dict[str, Tensor], noise: NoiseSource | str | None
@@ -293,6 +315,11 @@ class LatentSpace(nn.Module):
         w = generator.mapping.single(z.to(weight), labels if generator.num_classes else None)
         return w.unflatten(0, (classes, draws)), labels
 
+    def _style_centre(self) -> Tensor:
+        """The mean style of each class, (classes, w_dim)."""
+        draws = max(8192 // max(self.generator.num_classes, 1), 128)
+        return self._prior_styles(draws)[0].mean(dim=1)
+
     def _fit_styles(self, draws: int = 4096) -> tuple[Tensor, Tensor]:
         """Mean per class and Cholesky factor of the common covariance, before the last activation."""
         w, _ = self._prior_styles(max(draws // max(self.generator.num_classes, 1), 1024))
@@ -307,7 +334,11 @@ class LatentSpace(nn.Module):
     def _slack_scale(self, slack: float | Sequence[float]) -> Tensor:
         """tau per resolution: ``slack`` times the spread of the features under the prior."""
         blocks = self.generator.synthesis.blocks
-        shares = [float(slack)] * len(blocks) if isinstance(slack, (int, float)) else list(slack)
+        if isinstance(slack, (int, float)):
+            halvings = range(len(blocks) - 1, -1, -1)
+            shares = [float(slack) * min(1 + k, COARSEST_SLACK) for k in halvings]
+        else:
+            shares = list(slack)
         if len(shares) != len(blocks) or min(shares) < 0:
             raise ValueError(
                 f"slack must be one number or {len(blocks)} of them, none negative, got {slack}"

@@ -46,10 +46,14 @@ class LatentInpainter(pl.LightningModule):
             your own module; from Python also the module itself.
         weights: Which weights of a checkpoint to take, the moving average (G_ema) or the last (G).
         latents: What is sampled: z, z+, w or w+, then +noise (noise maps) and +slack if wanted. null is
-            z++noise (one z per layer, and noise), with slack unless that is null, or z for a module of
+            z+noise, the generator's own Gaussian inputs, with slack unless that is null, or z for a module of
             your own.
-        slack: Standard deviation of the slack, as a share of the features' own, where a pixel is known;
-            null leaves it out of latents that are null.
+        slack: Standard deviation of the slack, as a share of the features' own, where a pixel is known:
+            that of the finest resolution (two and three times as much at coarser ones), or a list; null
+            leaves it out of latents that are null.
+        truncation: Share of its deviation from its class's mean style that a style keeps, in (0, 1]; 1
+            samples the posterior of the whole generator, less gives more typical pictures. For a module of
+            your own it does nothing.
         sampler: The optimizer that walks (Seed, Diffusion, ...) with its options: from Python, a
             callable that receives the latents. None is AnnealedHMC.
         chains: Completions per picture.
@@ -72,7 +76,8 @@ class LatentInpainter(pl.LightningModule):
         generator: str = "cifar10",
         weights: Literal["G_ema", "G"] = "G_ema",
         latents: str | None = None,
-        slack: float | list[float] | None = 0.08,
+        slack: float | list[float] | None = 0.2,
+        truncation: float = 0.7,
         sampler: SamplerCallable | None = None,
         chains: int = 1,
         seed: int = 0,
@@ -86,6 +91,10 @@ class LatentInpainter(pl.LightningModule):
         super().__init__()
         if chains < 1:
             raise UserError(f"--model.chains is {chains}; it must be at least 1")
+        if not 0 < truncation <= 1:
+            raise UserError(
+                f"--model.truncation is {truncation}; it must be above 0, and 1 at most"
+            )
         if report_every < 1:
             raise UserError(f"--model.report_every is {report_every}; it must be at least 1")
         if compile and recompute:
@@ -111,7 +120,7 @@ class LatentInpainter(pl.LightningModule):
                 "leave it out."
             )
         try:
-            self.space = LatentSpace(network, latents, slack)
+            self.space = LatentSpace(network, latents, slack, truncation)
         except ValueError as error:
             raise UserError(f"--model.latents: {error}") from error
         self.hparams["latents"] = self.space.name  # what null has come to, for records of the run

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from lightning_inpaint.latents import LatentSpace, parse_latents, smooth
 
 
@@ -135,8 +136,47 @@ def test_other_modules_have_z_alone():
 
 
 def test_slack_joins_the_latents_that_a_generator_chooses_for_itself(tiny_generator):
-    assert LatentSpace(tiny_generator, None, 0.1).name == "z++noise+slack"
-    assert LatentSpace(tiny_generator, None).name == "z++noise"
+    assert LatentSpace(tiny_generator, None, 0.1).name == "z+noise+slack"
+    assert LatentSpace(tiny_generator, None).name == "z+noise"
     foreign = torch.nn.Identity()
     foreign.z_dim = 4
     assert LatentSpace(foreign, None, 0.1).name == "z"
+
+
+def test_truncation_draws_styles_towards_the_mean_of_their_class(tiny_generator):
+    labels = torch.tensor([0, 2])
+    for name, rows in (("z", 1), ("z+", tiny_generator.num_ws), ("w", 1)):
+        whole, half = (
+            LatentSpace(tiny_generator, name),
+            LatentSpace(tiny_generator, name, None, 0.5),
+        )
+        assert half.dim == whole.dim == 8 * rows
+        base = torch.randn(2, *whole.parts[0].shape, generator=torch.Generator().manual_seed(0))
+        ws = whole._styles(base, labels)
+        z = torch.randn(20_000, 8, generator=torch.Generator().manual_seed(1))
+        each = [tiny_generator.mapping.single(z, torch.full((20_000,), c)).mean(0) for c in (0, 2)]
+        mean = torch.stack(each)[:, None]
+        expected = tiny_generator.synthesis(mean + 0.5 * (ws - mean), "const")
+        drawn = half(base.flatten(1), labels, "const")
+        # The mean of 2,730 latents against that of 20,000.
+        far = (whole(base.flatten(1), labels, "const") - expected).abs().max()
+        assert (drawn - expected).abs().max() < 0.05 * far
+    with pytest.raises(ValueError, match="truncation must lie in"):
+        LatentSpace(tiny_generator, "z", truncation=0.0)
+
+
+def test_truncation_leaves_modules_without_styles_alone():
+    other = torch.nn.Linear(2, 2)
+    other.z_dim = 2
+    assert LatentSpace(other, "z", truncation=0.5).truncation == 1
+
+
+def test_truncation_of_an_unconditional_generator():
+    torch.manual_seed(0)
+    network = StyleGAN2Generator(
+        8, 0, 8, 8, mapping_layers=2, channel_base=64, channel_max=8
+    ).eval()
+    space = LatentSpace(network, "z", truncation=1e-6)
+    u = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    first, second = space(u, None, "const")
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=0)

@@ -182,6 +182,7 @@ def test_batches_need_no_ids_or_labels_without_classes(tiny_generator):
     [
         ({"chains": 0}, "--model.chains is 0"),
         ({"report_every": 0}, "--model.report_every is 0"),
+        ({"truncation": 1.5}, "--model.truncation is 1.5"),
         ({"warm_start": -1}, "--model.warm_start is -1"),
         ({"latents": "y"}, "latents 'y' are unknown"),
         ({"latents": "z+slack", "slack": -0.1}, "none negative"),

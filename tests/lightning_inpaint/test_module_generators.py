@@ -95,6 +95,6 @@ def test_own_module_from_python_needs_no_attributes():
         LatentInpainter(network, latents="z++noise")
 
 
-def test_default_latents_are_the_richest(tiny_generator):
-    assert LatentInpainter(tiny_generator).space.name == "z++noise+slack"
-    assert LatentInpainter(tiny_generator, slack=None).space.name == "z++noise"
+def test_default_latents_are_all_gaussian_inputs_and_slack(tiny_generator):
+    assert LatentInpainter(tiny_generator).space.name == "z+noise+slack"
+    assert LatentInpainter(tiny_generator, slack=None).space.name == "z+noise"
