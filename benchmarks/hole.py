@@ -63,6 +63,18 @@ def accuracy(classifier: Classifier, pictures: Tensor, labels: Tensor) -> float:
     return float((torch.cat(scores).argmax(dim=1) == labels).float().mean())
 
 
+def others(given: argparse.Namespace, left_out: set[str]) -> Tensor:
+    """A third of the real pictures, uint8, without those of these ids."""
+    data = FolderMasks(given.images, masks=given.mask, shard="2/3")
+    data.setup("predict")
+    return torch.cat(
+        [
+            b["image"][[i for i, name in enumerate(b["id"]) if name not in left_out]]
+            for b in data.predict_dataloader()
+        ]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--generator", default="cifar10")
@@ -80,18 +92,11 @@ def main() -> None:
     )
     classifier = Classifier.from_file(BUNDLED_CLASSIFIER)
     network = FeatureVectors(classifier)
-    others = FolderMasks(given.images, masks=given.mask, shard="2/3")
-    others.setup("predict")
     print(f"{given.limit} pictures x {given.chains} completions, {given.mask}; {hardware()}")
     print("features: the bundled CIFAR-10 classifier")
     print(f"{'preset':10} known dB  Frechet  class %  diversity  seam")
     batches = list(sets["real"].predict_dataloader())
-    own = {name for b in batches for name in b["id"]}
-    rest = [
-        b["image"][[i for i, name in enumerate(b["id"]) if name not in own]]
-        for b in others.predict_dataloader()
-    ]
-    real = features(network, torch.cat(rest))
+    real = features(network, others(given, {name for b in batches for name in b["id"]}))
     whole = torch.cat([b["image"] for b in batches])
     labels = torch.cat([b["label"] for b in batches])
     masks = torch.cat([b["mask"] for b in batches])

@@ -180,3 +180,11 @@ def test_truncation_of_an_unconditional_generator():
     u = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
     first, second = space(u, None, "const")
     torch.testing.assert_close(first, second, atol=1e-4, rtol=0)
+
+
+def test_one_number_gives_coarse_features_more_slack():
+    torch.manual_seed(0)
+    network = StyleGAN2Generator(8, 0, 8, 64, mapping_layers=2, channel_base=64, channel_max=8).eval()
+    spread = LatentSpace(network, "z+slack", [1.0] * 5).slack_scale
+    shares = LatentSpace(network, "z+slack", 0.2).slack_scale / spread
+    torch.testing.assert_close(shares, torch.tensor([0.6, 0.6, 0.6, 0.4, 0.2]))
