@@ -97,10 +97,17 @@ class StepCompiler:
         return tuple(x[:n] if device.type == "cpu" else x[:n].clone() for x in found)
 
     def _traced(self, function: Step, given: list[Tensor], device: torch.device) -> Step:
-        mode = "reduce-overhead" if device.type == "cuda" else "default"
+        options: dict[str, Any] = {"dynamic": False, **self.options}
+        if "backend" not in options:  # others than inductor know neither
+            # On a CPU the calls of the kernels are compiled too: a tenth of a step of a small batch.
+            on_cpu = device.type == "cpu"
+            key, value = (
+                ("options", {"cpp_wrapper": True}) if on_cpu else ("mode", "reduce-overhead")
+            )
+            options.setdefault(key, value)
         with torch.enable_grad():
             graph = make_fx(function)(*given)
-        compiled = torch.compile(graph, **{"mode": mode, "dynamic": False, **self.options})
+        compiled = torch.compile(graph, **options)
         return torch.no_grad()(compiled)
 
     def _give_up(self, reason: str) -> None:

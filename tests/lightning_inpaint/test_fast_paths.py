@@ -133,7 +133,7 @@ def backend(calls):
 def test_smaller_batches_are_filled_up_not_compiled_anew():
     space, calls = LatentSpace(small(8).requires_grad_(False), "z"), []
     torch._dynamo.reset()
-    compiler = StepCompiler(backend=backend(calls), mode=None, fullgraph=True)
+    compiler = StepCompiler(backend=backend(calls), fullgraph=True)
     for n in (3, 1, 3):
         for noise in ("random", "const"):
             walked, _ = twenty_steps(space, n, compiler, noise)
@@ -150,7 +150,7 @@ def test_every_sampler_walks_alike_compiled(name):
     """Twenty evaluations or more, on graphs that are run as they are."""
     space = LatentSpace(small(8).requires_grad_(False), "z+noise")
     torch._dynamo.reset()
-    compiler, ends = StepCompiler(backend=backend([]), mode=None), []
+    compiler, ends = StepCompiler(backend=backend([])), []
     for compiled in (compiler, None):
         posterior, u = problem(space, 3, compiled, "const")
         options = {"warm_up": 10} if name == "annealed_hmc" else {}
@@ -165,7 +165,7 @@ def test_every_sampler_walks_alike_compiled(name):
 def test_a_whole_step_is_one_graph(estimator):
     space = LatentSpace(small(8).requires_grad_(False), "z")
     torch._dynamo.reset()
-    compiler, ends = StepCompiler(backend=backend([]), mode=None), []
+    compiler, ends = StepCompiler(backend=backend([])), []
     for compiled in (compiler, None):
         posterior, u = problem(space, 3, compiled)
         optimizer = Diffusion([posterior.group(u)], steps=20, estimator=estimator, num_samples=2)
@@ -180,7 +180,7 @@ def test_a_whole_step_is_one_graph(estimator):
 def test_rows_that_meet_in_the_clip_are_not_filled_up():
     space = LatentSpace(small(8).requires_grad_(False), "z")
     torch._dynamo.reset()
-    compiler, ends = StepCompiler(backend=backend([]), mode=None), []
+    compiler, ends = StepCompiler(backend=backend([])), []
     for compiled in (compiler, None):
         for n in (3, 2):
             posterior, u = problem(space, n, compiled)
@@ -194,7 +194,7 @@ def test_compiled_calls_see_changed_weights(plain):
     frozen = copy.deepcopy(plain).requires_grad_(False)
     space = LatentSpace(frozen, "z")
     torch._dynamo.reset()
-    compiler = StepCompiler(backend=backend([]), mode=None)
+    compiler = StepCompiler(backend=backend([]))
 
     def energies(compiled):
         posterior, u = problem(space, 2, compiled, "const")
@@ -248,7 +248,7 @@ def test_failing_compiler_is_one_line_and_eager(where, caplog):
 
     torch._dynamo.reset()
     make = broken if where == "backend" else backend([])
-    compiler, x = StepCompiler(backend=make, mode=None), torch.ones(2, 16)
+    compiler, x = StepCompiler(backend=make), torch.ones(2, 16)
     step = (lambda x: (2 * x,)) if where == "backend" else failing
     with caplog.at_level(logging.WARNING, "lightning_inpaint.compilation"):
         for _ in range(2):
@@ -265,7 +265,7 @@ def test_memory_that_runs_out_is_not_hidden():
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        StepCompiler(backend=broken, mode=None)("step", step, [torch.ones(2)])
+        StepCompiler(backend=broken)("step", step, [torch.ones(2)])
 
 
 @pytest.mark.skipif(missing_compiler(CPU) is not None, reason="no C++ compiler here")

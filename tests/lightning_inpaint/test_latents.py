@@ -184,7 +184,9 @@ def test_truncation_of_an_unconditional_generator():
 
 def test_one_number_gives_coarse_features_more_slack():
     torch.manual_seed(0)
-    network = StyleGAN2Generator(8, 0, 8, 64, mapping_layers=2, channel_base=64, channel_max=8).eval()
+    network = StyleGAN2Generator(
+        8, 0, 8, 64, mapping_layers=2, channel_base=64, channel_max=8
+    ).eval()
     spread = LatentSpace(network, "z+slack", [1.0] * 5).slack_scale
     shares = LatentSpace(network, "z+slack", 0.2).slack_scale / spread
     torch.testing.assert_close(shares, torch.tensor([0.6, 0.6, 0.6, 0.4, 0.2]))
