@@ -76,7 +76,7 @@ def _disagreement(pictures: Iterable[dict[str, Any]]) -> list[str]:
     return [
         f"  the chains of {large} of {_count(len(rhat), 'picture')} disagree (R-hat above {LARGE_RHAT}, "
         f"median {median(rhat):.2f}):\n    take completions for examples, not their shares for "
-        "probabilities, or walk longer: --config configs/exact.yaml"
+        "probabilities, or walk longer, at a larger noise_std (docs/sampling.md)"
     ]
 
 
