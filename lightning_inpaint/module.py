@@ -77,7 +77,7 @@ class LatentInpainter(pl.LightningModule):
         weights: Literal["G_ema", "G"] = "G_ema",
         latents: str | None = None,
         slack: float | list[float] | None = 0.2,
-        truncation: float = 0.7,
+        truncation: float = 0.5,
         sampler: SamplerCallable | None = None,
         chains: int = 1,
         seed: int = 0,
