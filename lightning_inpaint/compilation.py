@@ -99,7 +99,7 @@ class StepCompiler:
     def _traced(self, function: Step, given: list[Tensor], device: torch.device) -> Step:
         options: dict[str, Any] = {"dynamic": False, **self.options}
         if "backend" not in options:  # others than inductor know neither
-            # On a CPU the calls of the kernels are compiled too: a tenth of a step of a small batch.
+            # On a CPU the calls of the kernels are compiled too: a few per cent of a small batch's step.
             on_cpu = device.type == "cpu"
             key, value = (
                 ("options", {"cpp_wrapper": True}) if on_cpu else ("mode", "reduce-overhead")
