@@ -23,6 +23,7 @@ from .noise import ChainStreams, Purpose
 from .optim import AnnealedHMC, ChainOptimizer
 from .posterior import Evidence, NoiseInputs, Posterior, Precision
 from .restarts import chain_number, restart_failed
+from .slots import walk_in_slots
 from .state import SamplerState
 from .walk import Report, Walk, walk
 
@@ -57,6 +58,9 @@ class LatentInpainter(pl.LightningModule):
         sampler: The optimizer that walks (Seed, Diffusion, ...) with its options: from Python, a
             callable that receives the latents. None is AnnealedHMC.
         chains: Completions per picture.
+        slots: Chains that walk at once, where the sampler has a stopping rule (stop_psnr of MAP): those that
+            have stopped make room for waiting ones of the same batch, so let --data.batch_size be several
+            times as large. null is all chains of a batch.
         seed: Seed of all random streams; a picture's result depends on it, its id and its chain.
         noise_inputs: Noise maps that are not among the latents: random (redrawn at each call), const
             or off.
@@ -80,6 +84,7 @@ class LatentInpainter(pl.LightningModule):
         truncation: float = 0.5,
         sampler: SamplerCallable | None = None,
         chains: int = 1,
+        slots: int | None = None,
         seed: int = 0,
         noise_inputs: NoiseInputs = "const",
         warm_start: int = 0,
@@ -101,6 +106,8 @@ class LatentInpainter(pl.LightningModule):
             raise UserError(
                 "--model.recompute has no effect in compiled steps: leave it or --model.compile out."
             )
+        if slots is not None and slots < 1:
+            raise UserError(f"--model.slots is {slots}; it must be at least 1")
         if warm_start < 0:
             raise UserError(f"--model.warm_start is {warm_start}; it must not be negative")
         own = ["generator"] if isinstance(generator, nn.Module) else []
@@ -127,11 +134,17 @@ class LatentInpainter(pl.LightningModule):
         self.sampler: SamplerCallable = DEFAULT_SAMPLER if sampler is None else sampler
         described = _described(self.sampler)
         self.sampler_name = type(described).__name__
-        self._interacting = described.interacting
-        hidden = ("streams", "chains", "probe", "blocks", "scale_free")
+        self._interacting, self._stops = described.interacting, bool(described.stops)
+        if slots is not None and not self._stops:
+            raise UserError(
+                f"--model.slots needs chains that stop before the last step, which {self.sampler_name}'s do "
+                "not here: take MAP with --model.sampler.stop_psnr, or leave it out."
+            )
+        hidden = ("streams", "chains", "probe", "blocks", "scale_free", "observed")
         options = {k: v for k, v in described.defaults.items() if k not in hidden}
         self.sampler_options = {"steps": described.steps, **options}
-        self.chains, self.seed, self.noise_inputs = chains, seed, noise_inputs
+        self.chains, self.slots = chains, slots
+        self.seed, self.noise_inputs = seed, noise_inputs
         self.warm_start, self.report_every = warm_start, report_every
         self._compiler = StepCompiler() if compile else None
         self.precision: Precision = precision
@@ -244,21 +257,30 @@ class LatentInpainter(pl.LightningModule):
         return posterior.streams.normal(0, self.space.dim, Purpose.START)
 
     def _walk(self, posterior: Posterior, report: Report | None, step_scale: float = 1.0) -> Walk:
-        u = nn.Parameter(self._start(posterior))
-        optimizer = self._optimizer(u, posterior)
-        if step_scale != 1:
-            optimizer.scale_step(step_scale)
+        def sampler(u: nn.Parameter, seated: Posterior) -> ChainOptimizer:
+            optimizer = self._optimizer(u, seated)
+            if step_scale != 1:
+                optimizer.scale_step(step_scale)
+            return optimizer
+
+        start, every = self._start(posterior), self.report_every
+        if self._stops:
+            slots = min(self.slots or len(start), len(start))
+            return walk_in_slots(posterior, start, sampler, slots, report, every)
+        u = nn.Parameter(start)
+        optimizer = sampler(u, posterior)
         recorder = DrawRecorder(posterior, optimizer) if self.chains > 1 else None
-        return walk(posterior, u, optimizer, report, self.report_every, recorder)
+        return walk(posterior, u, optimizer, report, every, recorder)
 
     def _optimizer(self, u: nn.Parameter, posterior: Posterior) -> ChainOptimizer:
         try:
             optimizer = self.sampler([posterior.group(u, self.chains)])
         except ValueError as error:
             raise UserError(f"--model.sampler: {error}") from error
-        if optimizer.exact and not posterior.deterministic:
+        if (optimizer.exact or optimizer.stops) and not posterior.deterministic:
+            kind = "is exact" if optimizer.exact else "stops by the energy"
             raise UserError(
-                f"--model.sampler {self.sampler_name} is exact and needs a generator that answers the "
+                f"--model.sampler {self.sampler_name} {kind} and needs a generator that answers the "
                 "same for the same latents: add +noise to --model.latents, or set "
                 "--model.noise_inputs const"
             )

@@ -103,7 +103,17 @@ class Posterior:
             "probe": self.squared_probe,
             "blocks": [part.shape for part in self.space.parts],
             "scale_free": self.space.scale_free,
+            "observed": self.evidence.known.sum(dim=(1, 2, 3)) * self.evidence.target.shape[1],
         }
+
+    def select(self, rows: Tensor) -> Posterior:
+        """That of some of the chains, in this order."""
+        streams = ChainStreams.of_names(self.streams.names[rows])
+        chosen = Posterior(
+            self.space, self.evidence.select(rows), streams, self.noise_inputs, self.compiler
+        )
+        chosen.rough = self.rough
+        return chosen
 
     def tolerate(self, rough: bool) -> None:
         """Whether the coming evaluations may use the cheaper precision."""

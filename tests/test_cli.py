@@ -189,3 +189,24 @@ def test_the_command_that_resumes_does_not_overwrite():
     words = ["--overwrite", "true", "--model.chains", "2"]
     assert cli.without_overwrite(words) == ["--model.chains", "2"]
     assert cli.without_overwrite(["--overwrite=true", "--data.num", "3"]) == ["--data.num", "3"]
+
+
+def test_finished_chains_make_room_for_waiting_pictures(checkpoint, pictures, tmp_path, capsys):
+    def complete(out, *words):
+        data = ["--data", "FolderMasks", "--data.images", str(pictures), "--data.batch_size", "6"]
+        sampler = ["--model.sampler", "map", "--model.sampler.steps", "20"]
+        return predict(checkpoint, tmp_path / out, *data, *sampler, *words)
+
+    stop = ["--model.sampler.stop_psnr", "12"]
+    assert complete("slots", *stop, "--model.slots", "2") == 0
+    assert complete("whole", *stop) == 0
+    slots, whole = table(tmp_path / "slots"), table(tmp_path / "whole")
+    assert len(slots) == 6
+    for name, row in slots.items():
+        assert row["status"] == "ok"
+        assert float(row["last_energy"]) == pytest.approx(
+            float(whole[name]["last_energy"]), rel=1e-3
+        )
+    capsys.readouterr()
+    assert complete("refused", "--model.slots", "2") == 2
+    assert "--model.slots needs chains that stop" in capsys.readouterr().err

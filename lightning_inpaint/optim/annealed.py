@@ -113,6 +113,6 @@ class AnnealedHMC(HMC):
         if self.step_count == 0 and self.anchor == "start":
             self.descent.anchor = self.latents.detach().clone()
         energy, grad = self.evaluate(closure)
-        self.descent.update(self.latents, grad, self.step_count)
+        self.descent.update(self.latents, grad, self.descent.numbers(self.step_count))
         self.step_count += 1
         return energy

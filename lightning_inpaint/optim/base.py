@@ -39,6 +39,8 @@ class ChainOptimizer(torch.optim.Optimizer):
     Attributes:
         exact: whether the chain has the posterior as its stationary distribution (a Metropolis test
             or particle weights, frozen adaptation); False = approximate.
+        ages: (N,) steps that each chain has made; of samplers that :attr:`stops` holds for.
+        resting: (N,) whether it has stopped; of the same.
         interacting: whether neighbouring rows, the ``chains`` of one picture (a group option), depend
             on each other; False = no two rows do.
         evaluations: energy gradients evaluated so far, per chain.
@@ -49,6 +51,8 @@ class ChainOptimizer(torch.optim.Optimizer):
 
     exact = False
     interacting = False
+    ages: Tensor
+    resting: Tensor
 
     def __init__(
         self, params: Iterable[Tensor] | Iterable[dict[str, Any]], steps: int, **defaults: Any
@@ -83,6 +87,11 @@ class ChainOptimizer(torch.optim.Optimizer):
         and never where a Metropolis test or a weight depends on the energy."""
         return not self.exact and self.step_count < 0.75 * self.steps
 
+    @property
+    def stops(self) -> bool:
+        """Whether chains may stop before the last step, each by itself."""
+        return False
+
     def normal(self, purpose: Purpose, draw: int | None = None) -> Tensor:
         """Standard normal numbers in the shape of the latents; ``draw`` defaults to the step."""
         u = self.latents
@@ -99,6 +108,17 @@ class ChainOptimizer(torch.optim.Optimizer):
 
         A sampler that has no steps to scale leaves this undone.
         """
+
+    def reseat(self, keep: Tensor, fresh: Tensor, group: dict[str, Any]) -> None:
+        """Go on with the chains ``keep``, followed by others at their start.
+
+        Args:
+            keep: indices of the chains that stay.
+            fresh: (M, D), the others.
+            group: the parameter group of all of them, in this order.
+        """
+        self.latents.data = torch.cat([self.latents.detach()[keep], fresh])
+        self.param_groups[0].update({k: v for k, v in group.items() if k != "params"})
 
     def evaluate(self, closure: Closure, at: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Energy (N,) and its gradient (N, D) at ``at`` (default: at the chains).

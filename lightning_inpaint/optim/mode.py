@@ -39,6 +39,20 @@ class AdamMoments(NamedTuple):
     square: Tensor
 
 
+class Numbers(NamedTuple):
+    """What an update depends on beside the chains: the same for all, or a column (N, 1).
+
+    Attributes:
+        variance: 2 sigma_i^2.
+        rate: Adam's, its mean's bias correction included.
+        correction: of the squares' bias.
+    """
+
+    variance: float | Tensor
+    rate: float | Tensor
+    correction: float | Tensor
+
+
 class AnnealedDescent:
     """Adam on ``E / (2 sigma_i^2) + |u - a|^2 / 2`` with sigma_i falling to sigma.
 
@@ -80,19 +94,32 @@ class AnnealedDescent:
         self.spans = list(spans)
         self.norms: list[Tensor] | None = None
         self.moments: AdamMoments | None = None
+        self._table: Tensor | None = None
 
     def std(self, step: int) -> float:
         """sigma_i at ``step``."""
         return annealed_std(step, self.steps, self.start_std, self.noise_std, self.anneal)
 
-    def update(self, u: Tensor, grad: Tensor, step: int) -> None:
-        """Move the chains ``u`` (N, D) in place, given dE/du, at ``step`` = 0, 1, ...
+    def numbers(self, step: int) -> Numbers:
+        """Those of ``step`` = 0, 1, ..."""
+        b1, b2 = self.betas
+        rate = cosine_rate(step, self.steps, self.lr, self.ramp_down) / (1 - b1 ** (step + 1))
+        return Numbers(2 * self.std(step) ** 2, rate, 1 - b2 ** (step + 1))
 
-        ``grad`` is overwritten.
-        """
+    def numbers_of(self, ages: Tensor, resting: Tensor) -> Numbers:
+        """Those of chains that have made ``ages`` (N,) steps each; ``resting`` (N,) ones do not move."""
+        if self._table is None:
+            rows = [self.numbers(step) for step in range(self.steps)]
+            self._table = torch.tensor(rows, dtype=torch.float32, device=ages.device)
+        columns = self._table[ages.clamp(max=self.steps - 1)].unsqueeze(2).unbind(1)
+        variance, rate, correction = columns
+        return Numbers(variance, rate * ~resting[:, None], correction)
+
+    def update(self, u: Tensor, grad: Tensor, numbers: Numbers) -> None:
+        """Move the chains ``u`` (N, D) in place, given dE/du. ``grad`` is overwritten."""
         if self.norms is None:
             self.norms = [row_norms(u, span) for span in self.spans]
-        slope = grad.div_(2 * self.std(step) ** 2).add_(u)
+        slope = grad.div_(numbers.variance).add_(u)
         if self.anchor is not None:
             slope -= self.anchor
         if self.moments is None:
@@ -101,11 +128,31 @@ class AnnealedDescent:
         b1, b2 = self.betas
         mean.mul_(b1).add_(slope, alpha=1 - b1)
         square.mul_(b2).addcmul_(slope, slope, value=1 - b2)
-        rate = cosine_rate(step, self.steps, self.lr, self.ramp_down) / (1 - b1 ** (step + 1))
-        root = torch.div(square, 1 - b2 ** (step + 1), out=slope).sqrt_().add_(1e-8)
-        u.addcdiv_(mean, root, value=-rate)
+        root = torch.div(square, numbers.correction, out=slope).sqrt_().add_(1e-8)
+        if isinstance(numbers.rate, Tensor):
+            u.addcdiv_(mean, root.div_(numbers.rate), value=-1)  # a rate of 0 divides by infinity
+        else:
+            u.addcdiv_(mean, root, value=-numbers.rate)
         for span, norms in zip(self.spans, self.norms, strict=True):
-            u[:, span.start : span.stop] *= ratio_to(u, span, norms)
+            ratio = ratio_to(u, span, norms)
+            if isinstance(numbers.rate, Tensor):
+                ratio = torch.where(numbers.rate > 0, ratio, 1.0)
+            u[:, span.start : span.stop] *= ratio
+
+    def reseat(self, keep: Tensor, fresh: Tensor) -> None:
+        """Go on with the chains ``keep`` (indices), followed by ``fresh`` ones (M, D) at their start."""
+
+        def joined(old: Tensor, new: Tensor) -> Tensor:
+            return torch.cat([old[keep], new])
+
+        if self.anchor is not None:
+            self.anchor = joined(self.anchor, fresh)
+        if self.norms is not None:
+            new = (row_norms(fresh, span) for span in self.spans)
+            self.norms = [joined(*pair) for pair in zip(self.norms, new, strict=True)]
+        if self.moments is not None:
+            blank = torch.zeros_like(fresh)
+            self.moments = AdamMoments(*(joined(part, blank) for part in self.moments))
 
     def release(self) -> None:
         """Give the moments' memory back."""
@@ -150,6 +197,9 @@ class MAP(ChainOptimizer):
         anneal: part of the steps over which sigma_i falls to ``noise_std``.
         ramp_down: last part of the steps, over which the rate falls to 0.
         anchor: ``origin`` (the mode) or ``start`` (randomise-then-optimise).
+        stop_psnr: a chain rests as soon as its PSNR on the known pixels has reached this, in dB, and may
+            leave its place to another (see ``slots.py``); None = all chains make all steps. A walk
+            that stops so tolerates rough gradients to its end, as chains of all ages share a batch.
 
     Raises:
         ValueError: an option out of range.
@@ -166,8 +216,10 @@ class MAP(ChainOptimizer):
         anneal: float = 0.5,
         ramp_down: float = 0.25,
         anchor: Anchor = "origin",
+        stop_psnr: float | None = None,
     ) -> None:
         check_descent(noise_std, start_std, lr, betas, anneal, ramp_down, anchor)
+        require_positive(stop_psnr=stop_psnr)
         options = {
             "noise_std": noise_std,
             "start_std": start_std,
@@ -176,9 +228,10 @@ class MAP(ChainOptimizer):
             "anneal": anneal,
             "ramp_down": ramp_down,
             "anchor": anchor,
+            "stop_psnr": stop_psnr,
         }
-        super().__init__(params, steps, blocks=None, scale_free=None, **options)
-        self.noise_std, self.anchor = noise_std, anchor
+        super().__init__(params, steps, blocks=None, scale_free=None, observed=None, **options)
+        self.noise_std, self.anchor, self.stop_psnr = noise_std, anchor, stop_psnr
         group = self.param_groups[0]
         self.descent = AnnealedDescent(
             steps,
@@ -190,10 +243,31 @@ class MAP(ChainOptimizer):
             ramp_down,
             spans=spans_of(group["blocks"], group["scale_free"]),
         )
+        n, device = len(self.latents), self.latents.device
+        self.ages = torch.zeros(n, dtype=torch.int64, device=device)
+        self.resting = torch.zeros(n, dtype=torch.bool, device=device)
 
     def scale_step(self, factor: float) -> None:
         """Another rate."""
         self.descent.lr *= factor
+
+    @property
+    def stops(self) -> bool:
+        """Whether chains stop by themselves."""
+        return self.stop_psnr is not None
+
+    @property
+    def tolerant(self) -> bool:
+        """Not in the last quarter; see ``stop_psnr``."""
+        return self.stops or super().tolerant
+
+    def reseat(self, keep: Tensor, fresh: Tensor, group: dict[str, Any]) -> None:
+        """See :meth:`.base.ChainOptimizer.reseat`."""
+        super().reseat(keep, fresh, group)
+        self.descent.reseat(keep, fresh)
+        new = self.ages.new_zeros(len(fresh))
+        self.ages = torch.cat([self.ages[keep], new])
+        self.resting = torch.cat([self.resting[keep], new.bool()])
 
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
@@ -201,6 +275,26 @@ class MAP(ChainOptimizer):
         if self.step_count == 0 and self.anchor == "start":
             self.descent.anchor = self.latents.detach().clone()
         energy, grad = self.evaluate(closure)
-        self.descent.update(self.latents, grad, min(self.step_count, self.steps - 1))
+        if self.stop_psnr is None:
+            numbers = self.descent.numbers(min(self.step_count, self.steps - 1))
+        else:
+            self._rest(energy, self.stop_psnr)
+            numbers = self.descent.numbers_of(self.ages, self.resting)
+        self.descent.update(self.latents, grad, numbers)
+        self.ages += ~self.resting
+        self.resting |= self.ages >= self.steps
         self.step_count += 1
         return energy
+
+    def _rest(self, energy: Tensor, psnr: float) -> None:
+        observed = self.param_groups[0]["observed"]
+        if observed is None:
+            raise ValueError("stop_psnr needs observed (N,), known values, in the group")
+        self.resting |= energy <= 4 * observed / 10 ** (psnr / 10)  # peak to peak 2
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """The evaluations of chains that stopped by themselves are their own."""
+        found = super().diagnostics()
+        if self.stops:
+            found["gradient_evaluations"] = (self.ages + 1).clamp(max=self.steps).to(self.latents)
+        return found

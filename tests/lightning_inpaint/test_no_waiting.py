@@ -8,6 +8,7 @@ from lightning_inpaint.latents import LatentSpace
 from lightning_inpaint.noise import ChainStreams, Purpose
 from lightning_inpaint.optim import SAMPLERS
 from lightning_inpaint.posterior import Evidence, Posterior
+from lightning_inpaint.slots import walk_in_slots
 from lightning_inpaint.walk import walk
 
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
@@ -58,3 +59,20 @@ def test_no_step_waits(name, noise, tiny_generator):
         walk(posterior, u, optimizer, lambda step, *rest: seen.append(step), every=2)
     assert seen == [2, 4, 6]
     assert waits.seen == []
+
+
+def test_chains_that_stop_are_not_waited_for(tiny_generator):
+    space, n, steps = LatentSpace(tiny_generator, "z+noise"), 6, 5
+    streams = ChainStreams.grid(0, [str(i) for i in range(n)], 1)
+    known = torch.ones(n, 1, 8, 8)
+    evidence = Evidence(torch.zeros(n, 3, 8, 8), known, torch.arange(n) % 3)
+    posterior = Posterior(space, evidence, streams, "const")
+    start = streams.normal(0, space.dim, Purpose.START)
+
+    def sampler(u, seated):
+        return SAMPLERS["map"]([seated.group(u)], steps=steps, stop_psnr=99.0)
+
+    with Waits() as waits:
+        walked = walk_in_slots(posterior, start, sampler, 2, every=2)
+    assert waits.seen == []
+    assert (walked.diagnostics["gradient_evaluations"] == steps).all()
