@@ -178,12 +178,21 @@ class GeneratorTraining(pl.LightningModule):
             self.generator.compile()
             self.discriminator.compile()
 
+    @property
+    def _ahead(self) -> bool:
+        """Whether the discriminator learns alone."""
+        return self.seen < self.hparams.head_start
+
     def _set_rates(self, optimizer: Any) -> None:
-        """Those given, also in a resumed run; the generator waits for its head start to pass."""
-        learning = self.seen >= self.hparams.head_start
-        rates = (self.hparams.learning_rate * learning, self.hparams.discriminator_rate)
+        """Those given, also in a resumed run; the generator waits for the head start to pass."""
+        rates = (self.hparams.learning_rate * (not self._ahead), self.hparams.discriminator_rate)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
+
+    @property
+    def learning(self) -> list[nn.Parameter]:
+        """What the step moves."""
+        return [p for p in self.parameters() if p.requires_grad]
 
     @property
     def draws(self) -> StepDraws:
@@ -209,7 +218,10 @@ class GeneratorTraining(pl.LightningModule):
         optimizer: Any = self.optimizers()
         self._set_rates(optimizer)
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        # Not to the pictures that were judged: a frozen network would be gone through in vain.
+        self.manual_backward(loss, inputs=self.learning)
+        if self._ahead:  # else the first steps after it would be ten times too long
+            self.generator.zero_grad()
         optimizer.step()
         self._limit_noise()
         self.steps += 1
@@ -233,7 +245,8 @@ class GeneratorTraining(pl.LightningModule):
             every = self.discriminator.variances(real)
             self.discriminator.calibrate([reduce(v, reduce_op="mean") for v in every])
         # The generator has a precision of its own: styles and pictures stay float32.
-        fake = self.generator(z, labels, noise)
+        with torch.set_grad_enabled(not self._ahead):
+            fake = self.generator(z, labels, noise)
         opposition = Opposition()
         shown = fake.detach().requires_grad_() if self.rows_meet else opposition(fake)
         seen_real = self._augmented(real, draws.stream(2))
@@ -242,7 +255,9 @@ class GeneratorTraining(pl.LightningModule):
         )
         on_real, on_fake = _of(every_real, real_labels), _of(every_fake, labels)
         loss = self.discriminator.loss(on_real, on_fake)
-        if self.rows_meet:
+        if self._ahead:  # processes that share a batch wait for a gradient of every parameter
+            loss = loss + 0.0 * sum(p.sum() for p in self.generator.parameters())
+        elif self.rows_meet:
             loss = loss + opposing_term(fake, shown, self.discriminator.opposed_loss(on_fake))
         else:
             opposition.set_logits(on_fake)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from typing import Any
 
@@ -48,6 +49,7 @@ class FeaturePyramid(nn.Module):
         super().__init__()
         blank = torch.zeros(1, 3, size, size)
         self.network = fold_batch_norm(network.eval(), blank).requires_grad_(False)
+        fold_padding(self.network)
         self.network.to(memory_format=torch.channels_last)
         self.size = size
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
@@ -89,6 +91,8 @@ class FeaturePyramid(nn.Module):
 
     def _keep(self, module: nn.Module, given: tuple[Any, ...]) -> None:
         self._seen.setdefault(_side(given[0]), given[0])
+        if len(self._seen) == len(self.STRIDES):
+            raise _AllSeen
 
     def train(self, mode: bool = True) -> FeaturePyramid:
         """Stays in eval mode: the statistics of its normalization are those it was trained with."""
@@ -99,7 +103,8 @@ class FeaturePyramid(nn.Module):
         if x.shape[-1] != self.size:
             x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", align_corners=False)
         x = (x.add(1).div(2) - self.mean) / self.std
-        self.network(x.contiguous(memory_format=torch.channels_last))
+        with contextlib.suppress(_AllSeen):
+            self.network(x.contiguous(memory_format=torch.channels_last))
         found = [self._seen[side] for side in self.sides]
         self._seen.clear()
         return found
@@ -142,6 +147,28 @@ def fold_batch_norm(network: nn.Module, example: Tensor) -> nn.Module:
         )
         network.set_submodule(names[norm], nn.Identity())
     return network
+
+
+def fold_padding(network: nn.Module) -> nn.Module:
+    """Leave to each convolution the zeros that a module of its own puts around its input, in place.
+
+    EfficientNet-Lite's code has such; the copy they make takes longer than many of the convolutions.
+    Where more zeros are behind than before, the kernel gets the difference as zeros of its own.
+    """
+    for conv in network.modules():
+        around = getattr(conv, "static_padding", None)
+        if not isinstance(conv, nn.Conv2d) or not isinstance(around, nn.ZeroPad2d):
+            continue
+        left, right, top, bottom = around.padding
+        if left <= right and top <= bottom and conv.padding == (0, 0):
+            kernel = F.pad(conv.weight, (right - left, 0, bottom - top, 0))
+            conv.weight, conv.padding = nn.Parameter(kernel, requires_grad=False), (bottom, right)
+            conv.static_padding = nn.Identity()
+    return network
+
+
+class _AllSeen(Exception):
+    """Ends a network's forward pass behind the last of the activations that are wanted."""
 
 
 def _side(x: Any) -> int:

@@ -30,7 +30,7 @@ class Head(nn.Module):
         widths: channels after each stage.
         halve: whether each stage halves the side.
         num_classes: 0 = unconditional.
-        group: consecutive rows whose deviation is one more feature; 0 = none.
+        group: consecutive rows whose deviation is one more feature for each channel; 0 = none.
         stem: channels of a convolution before the stages, which has no batch norm; 0 = none.
     """
 
@@ -58,7 +58,7 @@ class Head(nn.Module):
             stages += [spectral_norm(conv), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)]
             in_channels = width
         self.stages = nn.Sequential(*stages)
-        mix = nn.Conv2d(in_channels + (1 if group else 0), in_channels, 1)
+        mix = nn.Conv2d(in_channels * (2 if group else 1), in_channels, 1)
         self.mix = nn.Sequential(spectral_norm(mix), nn.LeakyReLU(0.2))
         self.out = spectral_norm(nn.Conv2d(in_channels, 1 + num_classes, 1))
 
@@ -66,8 +66,8 @@ class Head(nn.Module):
         """(N, C, h, w) to (N, classes, places), or (N, 1, places) when unconditional."""
         x = self.stages(x)
         if self.group:
-            deviation = group_deviation(x, self.group) * self.GAIN
-            x = torch.cat([x, deviation.expand(-1, 1, *x.shape[2:])], dim=1)
+            deviation = group_deviation(x, self.group, channelwise=True) * self.GAIN
+            x = torch.cat([x, deviation.expand_as(x)], dim=1)
         scores = self.out(self.mix(x)).flatten(2)
         return scores[:, :1] + scores[:, 1:] if self.num_classes else scores
 

@@ -5,13 +5,14 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators.checkpoints.native import save_generator
 from lightning_inpaint.training.losses import hinge_discriminator_loss, hinge_generator_loss
-from lightning_inpaint.training.pretrained import FeaturePyramid, load_pyramid
-from lightning_inpaint.training.projected import ProjectedDiscriminator
+from lightning_inpaint.training.pretrained import FeaturePyramid, fold_padding, load_pyramid
+from lightning_inpaint.training.projected import Head, ProjectedDiscriminator
 from tests.features import TinyFeatures
 
 
@@ -52,6 +53,56 @@ def test_pyramid_stays_as_it_was_trained():
 def test_pyramid_refuses_a_network_without_scales():
     with pytest.raises(ValueError, match="16x16 places"):
         FeaturePyramid(nn.Sequential(nn.Conv2d(3, 3, 3)), 64)
+
+
+def test_zeros_around_a_picture_are_left_to_its_convolution():
+    class Padding(nn.Conv2d):
+        """As EfficientNet-Lite's code has it."""
+
+        def __init__(self, stride, zeros):
+            super().__init__(2, 2, 3, stride, groups=2)
+            self.static_padding = nn.ZeroPad2d(zeros)
+
+        def forward(self, x):
+            x = self.static_padding(x)
+            return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=2)
+
+    torch.manual_seed(0)
+    layers = [Padding(1, (1, 1, 1, 1)), Padding(2, (0, 1, 0, 1)), Padding(2, (0, 2, 1, 1))]
+    kept = Padding(1, (2, 1, 1, 1))  # more zeros before than behind
+    x = torch.randn(3, 2, 8, 8)
+    for layer in [*layers, kept]:
+        expected = layer(x)
+        fold_padding(layer)
+        torch.testing.assert_close(layer(x), expected)
+    assert not any(isinstance(layer.static_padding, nn.ZeroPad2d) for layer in layers)
+    assert isinstance(kept.static_padding, nn.ZeroPad2d)
+
+
+def test_nothing_runs_behind_the_last_scale():
+    found, ran = pyramid(), []
+    for i, stage in enumerate(found.network.stages):
+        stage.register_forward_hook(lambda *call, i=i: ran.append(i))
+    levels = found(torch.zeros(1, 3, 16, 16))
+    assert len(levels) == 3
+    assert ran == [0, 1, 2, 3]
+
+
+def test_heads_see_that_samples_vary_in_fewer_directions():
+    # As much variance as real pictures, all of it in one channel.
+    net = Head(8, (), halve=False, num_classes=0, group=4)
+    torch.manual_seed(0)
+    seen = []
+    net.mix.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    wide = torch.randn(64, 8, 4, 4)
+    narrow = torch.zeros_like(wide)
+    narrow[:, 0] = wide[:, 0] * 8**0.5
+    for x in (wide, narrow):
+        net(x)
+    deviation = [x[:, 8:, 0, 0].mean(dim=0) / Head.GAIN for x in seen]
+    assert deviation[0].min() > 0.5
+    assert deviation[1][0] > 2
+    assert deviation[1][1:].max() < 1e-3
 
 
 def test_channels_are_brought_to_one_scale():
@@ -104,6 +155,9 @@ def test_the_discriminator_alone_learns_from_its_head_start(features, make, trai
     trainer(1).fit(module, data)
     for name, value in module.generator.named_parameters():
         assert torch.equal(value, before.get_parameter(name)), name
+    # Its optimizer has seen nothing of it yet: first steps are no longer than others.
+    (optimizer,) = module.trainer.optimizers
+    assert not any(p in optimizer.state for p in module.generator.parameters())
     learned, fresh = (
         d.pixels.mix[0].parametrizations.weight.original for d in (module.discriminator, judge)
     )
@@ -111,6 +165,20 @@ def test_the_discriminator_alone_learns_from_its_head_start(features, make, trai
     module.seen = 5
     trainer(1).fit(module, data)
     assert not torch.equal(module.generator.synthesis.b4.const, before.synthesis.b4.const)
+
+
+def test_the_frozen_network_is_gone_back_through_once(features, make, trainer):
+    module, data = make(**features)
+    trainer(1).fit(module, data)
+    passes = []
+    first = module.discriminator.pyramid.network.stages[0]
+    first.register_full_backward_hook(lambda *call: passes.append(1))
+    module.log = lambda *args: None
+    module.steps = 1
+    labels = torch.tensor([0, 0, 1, 1])
+    loss = module.joint_loss(module.draws, torch.rand(4, 3, 16, 16), labels)
+    loss.backward(inputs=module.learning)
+    assert len(passes) == 1
 
 
 def test_generator_descends_the_hinge_loss(features, make, trainer):
