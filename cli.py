@@ -367,6 +367,7 @@ def evaluate(args: list[str]) -> int:
         real.label,
         class_names=real.class_names,
         samples=min(given.samples, len(real.image) // 2),
+        truncation=given.truncation,
         features=given.features,
         classifier=given.classifier,
         accuracy_score_samples=given.accuracy_score,
@@ -377,7 +378,8 @@ def evaluate(args: list[str]) -> int:
     )
     report = {"generator": given.generator, **report}
     write_report(report, given.output)
-    print(f"{given.generator}: {report['samples']} samples, and as many real pictures twice")
+    kept = "" if given.truncation == 1 else f" at truncation {given.truncation}"
+    print(f"{given.generator}: {report['samples']} samples{kept}, as many real pictures twice")
     print(report_table(report))
     return 0
 
@@ -388,6 +390,10 @@ EVALUATE_OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("--root", {"default": "data", "help": "folder of torchvision's CIFAR-10"}),
     ("--download", {"action": "store_true", "help": "download CIFAR-10 if it is not there"}),
     ("--samples", {"type": int, "default": 10_000, "help": "pictures to draw"}),
+    (
+        "--truncation",
+        {"type": float, "default": 1.0, "help": "1 = the whole generator; predict draws with 0.5"},
+    ),
     (
         "--features",
         {

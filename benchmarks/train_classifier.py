@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 
 from datamodules.training_pictures import Pictures, TrainingPictures, read_cifar
 from lightning_inpaint.errors import UserError
-from lightning_inpaint.evaluation import Classifier, accuracy, fit_classifier
+from lightning_inpaint.evaluation import Classifier, accuracy, fit_classifier, load_judge
 
 
 def parsed() -> argparse.Namespace:
@@ -46,6 +46,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--epochs", type=float, default=10, help="need not be whole")
     parser.add_argument("--batch_size", type=int, default=1000)
     parser.add_argument("--widths", type=int, nargs=3, default=[64, 256, 256])
+    parser.add_argument("--start", help="a classifier to go on from; shipped = the bundled one")
+    parser.add_argument("--rate", type=float, default=1, help="factor of all learning rates")
+    parser.add_argument("--cutout", type=int, default=0, help="side of the square left out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bfloat16", action="store_true", help="bfloat16 convolutions")
     parser.add_argument("--threads", type=int, default=0, help="0 leaves them alone")
@@ -94,12 +97,20 @@ def run(options: argparse.Namespace) -> None:
             rate = step * options.batch_size / (time.monotonic() - start)
             print(f"step {step}/{steps}, loss {loss:.3f}, {rate:.0f} pictures/s", flush=True)
 
+    start_from = None
+    if options.start:
+        path = None if options.start == "shipped" else options.start
+        start_from = load_judge(path).classifier
+
     net = fit_classifier(
         train.image,
         train.label,
         epochs=options.epochs,
         batch_size=options.batch_size,
         widths=tuple(options.widths),
+        start=start_from,
+        rate=options.rate,
+        cutout=options.cutout,
         seed=options.seed,
         half_precision=options.bfloat16,
         report=report,

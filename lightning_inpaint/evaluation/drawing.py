@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from lightning_inpaint.latents import LatentSpace
 
 __all__ = ["noise_redraw_psnr", "sample"]
 
 
 @torch.no_grad()
 def sample(
-    generator: nn.Module, count: int, seed: int, batch: int = 250
+    generator: nn.Module, count: int, seed: int, truncation: float = 1.0, batch: int = 250
 ) -> tuple[Tensor, Tensor | None]:
     """Draw uint8 pictures (count, 3, H, W) on the CPU, classes in turn, and their labels.
 
     Latents and noise maps are a function of ``seed``.
+
+    Args:
+        generator: as :func:`lightning_inpaint.generators.load_generator` returns it.
+        count: pictures.
+        seed: of latents and noise maps.
+        truncation: share of its deviation from its class's mean style that a style keeps, in (0, 1], as
+            completions are drawn; native generators only, 1 for others.
+        batch: pictures generated at a time.
     """
     network: Any = generator
+    draw = _drawing(network, truncation)
     device = next(generator.parameters()).device
     stream = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % network.num_classes if network.num_classes else None
@@ -30,14 +42,31 @@ def sample(
         z = torch.randn(n, network.z_dim, generator=stream).to(device)
         noise = [torch.randn(n, 1, *s, generator=stream).to(device) for s in shapes]
         picked = None if labels is None else labels[start : start + n].to(device)
-        drawn = network(z, picked, noise) if shapes else network(z, picked)
+        drawn = draw(z, picked, noise)
         scaled = drawn.float().clamp(-1, 1).add(1).mul(127.5).round()
         pictures.append(scaled.to("cpu", torch.uint8))
     return torch.cat(pictures), labels
 
 
+def _drawing(
+    network: Any, truncation: float
+) -> Callable[[Tensor, Tensor | None, Sequence[Tensor]], Tensor]:
+    """A function of z (N, z_dim), labels and noise maps to pictures."""
+    if truncation == 1:
+        return lambda z, labels, noise: network(z, labels, *([noise] if noise else []))
+    space = LatentSpace(network, "z+noise", truncation=truncation)
+
+    def draw(z: Tensor, labels: Tensor | None, noise: Sequence[Tensor]) -> Tensor:
+        pictures: Tensor = space(torch.cat([z, *(n.flatten(1) for n in noise)], dim=1), labels)
+        return pictures
+
+    return draw
+
+
 @torch.no_grad()
-def noise_redraw_psnr(generator: nn.Module, count: int = 200, seed: int = 0) -> float:
+def noise_redraw_psnr(
+    generator: nn.Module, count: int = 200, seed: int = 0, truncation: float = 1.0
+) -> float:
     """How alike two pictures of the same z and class are when only the noise maps are drawn anew.
 
     Returns:
@@ -52,8 +81,9 @@ def noise_redraw_psnr(generator: nn.Module, count: int = 200, seed: int = 0) -> 
     stream = torch.Generator().manual_seed(seed)
     z = torch.randn(count, network.z_dim, generator=stream).to(device)
     labels = (torch.arange(count) % network.num_classes).to(device) if network.num_classes else None
+    draw = _drawing(network, truncation)
     pair = [
-        network(z, labels, [torch.randn(count, 1, *s, generator=stream).to(device) for s in shapes])
+        draw(z, labels, [torch.randn(count, 1, *s, generator=stream).to(device) for s in shapes])
         for _ in range(2)
     ]
     error = (pair[0].clamp(-1, 1) - pair[1].clamp(-1, 1)).square().mean().item()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 
 import torch
@@ -23,9 +24,10 @@ def _scaled(pictures: Tensor) -> Tensor:
 
 
 def _batches(
-    pictures: Tensor, labels: Tensor, size: int, epoch: int, seed: int
+    pictures: Tensor, labels: Tensor, size: int, epoch: int, seed: int, cutout: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shifted by up to two pixels, mirrored in every other epoch (arXiv:2404.00498, section 3)."""
+    """Shifted by up to two pixels, mirrored in every other epoch (arXiv:2404.00498, section 3), and
+    without a square of ``cutout`` pixels (arXiv:1708.04552)."""
     stream = torch.Generator().manual_seed(seed * 1000 + epoch)
     mirror = torch.rand(len(pictures), generator=torch.Generator().manual_seed(seed)) < 0.5
     mirror = mirror ^ bool(epoch % 2)
@@ -36,7 +38,12 @@ def _batches(
         y, x = shift + torch.arange(side)
         x = torch.where(mirror[rows][:, None], x.flip(1), x)
         index = torch.arange(len(rows))[:, None, None]
-        yield padded[index, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2), labels[rows]
+        shown = padded[index, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)
+        if cutout:
+            place = torch.randint(0, side - cutout + 1, (2, len(rows), 1), generator=stream)
+            y, x = (torch.arange(side) - place) % side < cutout
+            shown = shown.masked_fill((y[:, :, None] & x[:, None, :])[:, None], 0.0)
+        yield shown, labels[rows]
 
 
 def _rate(step: int, total: int) -> float:
@@ -45,14 +52,23 @@ def _rate(step: int, total: int) -> float:
     return 0.2 + 0.8 * share / 0.23 if share < 0.23 else 1 - 0.93 * (share - 0.23) / 0.77
 
 
-def _optimizer(net: Classifier) -> torch.optim.SGD:
+def _trainable(start: Classifier) -> Classifier:
+    """A copy of ``start`` of which what a classifier learns can be learned."""
+    net = copy.deepcopy(start)
+    for name, parameter in net.named_parameters():
+        fixed = name.startswith("whiten") or ("norm" in name and name.endswith("weight"))
+        parameter.requires_grad_(not fixed)
+    return net
+
+
+def _optimizer(net: Classifier, rate: float) -> torch.optim.SGD:
     names = dict(net.named_parameters())
     norms = [p for n, p in names.items() if p.requires_grad and ("norm" in n or n == "whiten.bias")]
     others = [p for n, p in names.items() if "norm" not in n and "whiten" not in n]
-    decay = WEIGHT_DECAY / LEARNING_RATE
+    decay, lr = WEIGHT_DECAY / LEARNING_RATE, LEARNING_RATE * rate
     groups = [
-        {"params": norms, "lr": LEARNING_RATE * NORM_FACTOR, "weight_decay": decay / NORM_FACTOR},
-        {"params": others, "lr": LEARNING_RATE, "weight_decay": decay},
+        {"params": norms, "lr": lr * NORM_FACTOR, "weight_decay": decay / NORM_FACTOR},
+        {"params": others, "lr": lr, "weight_decay": decay},
     ]
     return torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True)
 
@@ -78,11 +94,14 @@ def fit_classifier(
     epochs: float = 10,
     batch_size: int = 1000,
     widths: tuple[int, int, int] = (64, 256, 256),
+    start: Classifier | None = None,
+    rate: float = 1.0,
+    cutout: int = 0,
     seed: int = 0,
     half_precision: bool = False,
     report: Callable[[int, int, float], None] | None = None,
 ) -> Classifier:
-    """Train a :class:`Classifier` from scratch with SGD (recipe of arXiv:2404.00498).
+    """Train a :class:`Classifier` with SGD (recipe of arXiv:2404.00498).
 
     Args:
         pictures: uint8 (N, 3, 32, 32).
@@ -90,6 +109,9 @@ def fit_classifier(
         epochs: passes over the pictures; need not be whole.
         batch_size: pictures per step.
         widths: channels of the three blocks.
+        start: network to go on from, whose widths are kept; None = random weights.
+        rate: by which all learning rates are multiplied; less than 1 suits a ``start``.
+        cutout: side of the square that is blanked in each picture, in pixels; 0 = none.
         seed: of weights, order and augmentation.
         half_precision: bfloat16 convolutions (autocast), about twice as fast where the processor has
             instructions for them.
@@ -101,15 +123,18 @@ def fit_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = Classifier(widths, int(labels.max()) + 1)
-    net.init_whitening(_scaled(pictures[:5000]))
+    if start is None:
+        net.init_whitening(_scaled(pictures[:5000]))
+    else:
+        net = _trainable(start)
     net = net.to(memory_format=torch.channels_last).train()
-    optimizer, slow = _optimizer(net), _Lookahead(net)
+    optimizer, slow = _optimizer(net, rate), _Lookahead(net)
     total = max(1, round(epochs * len(pictures) / batch_size))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, total))
     step = epoch = 0
     while step < total:
-        net.whiten.bias.requires_grad_(epoch < 3)
-        for x, y in _batches(pictures, labels, batch_size, epoch, seed):
+        net.whiten.bias.requires_grad_(epoch < 3 and start is None)
+        for x, y in _batches(pictures, labels, batch_size, epoch, seed, cutout):
             x = x.contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=half_precision):
                 logits = net(x)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
 from lightning_inpaint.errors import UserError
+from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 
 from .accuracy_score import classification_accuracy_score
 from .drawing import noise_redraw_psnr, sample
@@ -31,6 +32,7 @@ def evaluate_generator(
     *,
     class_names: Sequence[str] | None = None,
     samples: int = 10_000,
+    truncation: float = 1.0,
     features: Literal["classifier", "inception"] = "classifier",
     classifier: str | Path | None = None,
     accuracy_score_samples: int = 0,
@@ -49,6 +51,8 @@ def evaluate_generator(
         class_names: what the labels mean; without, they are taken to be the generator's classes.
         samples: pictures to draw; as many real ones are compared with them, and as many others with
             those (the floor).
+        truncation: share of its deviation from its class's mean style that a style keeps, in (0, 1]: 1 is the
+            whole generator, .5 the one that completions come from by default.
         features: space of the distances, of precision and recall, and of the neighbours.
         classifier: file of the classifier; None = the bundled one.
         accuracy_score_samples: pictures the fresh classifier learns from; 0 = leave it out. 50,000
@@ -58,18 +62,18 @@ def evaluate_generator(
         neighbours_path: PNG of 16 samples, each above its nearest real picture; None = none.
 
     Returns:
-        ``samples``, ``nearest_neighbours`` (positions in ``pictures``) and ``figures``: for each
-        name a ``value``, the same of ``real`` pictures or None, which is ``better``, and what it was
-        ``measured_with``.
+        ``samples``, ``truncation``, ``nearest_neighbours`` (positions in ``pictures``) and ``figures``:
+        for each name a ``value``, the same of ``real`` pictures or None, which is ``better``, and what it
+        was ``measured_with``.
 
     Raises:
         UserError: too few pictures, pictures of another size, or a network that is not there.
     """
-    _check(generator, pictures, labels, samples)
+    _check(generator, pictures, labels, samples, truncation)
     judge = load_judge(classifier) if _small(generator) else None
     space, space_name = _space(features, judge)
     device = next(generator.parameters()).device
-    fake, intended = sample(generator, samples, seed)
+    fake, intended = sample(generator, samples, seed, truncation)
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
     real, drawn = vectors(space, pictures, device), vectors(space, fake, device)
     figures = _compared(real[order[:samples]], real[order[samples : 2 * samples]], drawn)
@@ -78,7 +82,9 @@ def evaluate_generator(
     figures["nearest_neighbour_distance"] = _figure(distance.mean(), between_real.mean())
     for figure in figures.values():
         figure["measured_with"] = space_name
-    figures["noise_redraw_psnr_db"] = _figure(noise_redraw_psnr(generator, seed=seed)) | {
+    figures["noise_redraw_psnr_db"] = _figure(
+        noise_redraw_psnr(generator, seed=seed, truncation=truncation)
+    ) | {
         "better": "higher",
         "measured_with": "pixels",
     }
@@ -91,12 +97,17 @@ def evaluate_generator(
         ) | {"better": "higher", "measured_with": judge.name}
     if accuracy_score_samples:
         figures["classification_accuracy_score"] = _accuracy_score(
-            generator, accuracy_score_samples, test_pictures, test_labels, seed
+            generator, accuracy_score_samples, truncation, test_pictures, test_labels, seed
         )
     if neighbours_path is not None:
         pairs = torch.cat([fake[:SHOWN], pictures[where]]).float() / 255
         save_image(make_grid(pairs, SHOWN), Path(neighbours_path))
-    return {"samples": samples, "figures": figures, "nearest_neighbours": where.tolist()}
+    return {
+        "samples": samples,
+        "truncation": truncation,
+        "figures": figures,
+        "nearest_neighbours": where.tolist(),
+    }
 
 
 def _figure(value: Tensor | float, real: Tensor | float | None = None) -> dict[str, Any]:
@@ -107,7 +118,13 @@ def _small(generator: Any) -> bool:
     return bool(generator.resolution == 32)
 
 
-def _check(generator: Any, pictures: Tensor, labels: Tensor, samples: int) -> None:
+def _check(
+    generator: Any, pictures: Tensor, labels: Tensor, samples: int, truncation: float
+) -> None:
+    if not 0 < truncation <= 1:
+        raise UserError(f"--truncation is {truncation}; it must be above 0, and 1 at most.")
+    if truncation != 1 and not isinstance(generator, StyleGAN2Generator):
+        raise UserError("--truncation is for StyleGAN2 generators, and this is none: leave it out.")
     if pictures.shape[-1] != generator.resolution:
         raise UserError(
             f"The generator draws {generator.resolution} pixels per side and the real pictures have "
@@ -171,13 +188,16 @@ def _accuracy(judge: Judge, pictures: Tensor, labels: Tensor, device: torch.devi
 def _accuracy_score(
     generator: nn.Module,
     count: int,
+    truncation: float,
     test_pictures: Tensor | None,
     test_labels: Tensor | None,
     seed: int,
 ) -> dict[str, Any]:
     if test_pictures is None or test_labels is None:
         raise UserError("--accuracy_score needs real test pictures: pass --test_path.")
-    pictures, labels = sample(generator, count, seed + 1)  # others than the rest is measured on
+    pictures, labels = sample(
+        generator, count, seed + 1, truncation
+    )  # others than the rest is measured on
     if labels is None or not _small(generator):
         raise UserError("--accuracy_score needs a class-conditional generator of 32x32 pixels.")
     score = classification_accuracy_score(pictures, labels, test_pictures, test_labels, seed=seed)

@@ -9,7 +9,7 @@ from PIL import Image
 
 import cli
 from lightning_inpaint.errors import UserError
-from lightning_inpaint.evaluation import evaluate_generator, noise_redraw_psnr
+from lightning_inpaint.evaluation import evaluate_generator, noise_redraw_psnr, sample
 from lightning_inpaint.generators import save_generator
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 
@@ -118,9 +118,43 @@ def test_noise_redraw_follows_the_strength_of_the_noise(generator):
             strength.fill_(0.1)
 
 
+def test_truncation_narrows_each_class_and_leaves_the_rest_alone(generator):
+    strengths = [layer.noise_strength for layer in generator.synthesis.convolutions]
+    try:
+        for strength in strengths:
+            strength.zero_()
+        whole, labels = sample(generator, 40, seed=3)
+        within = {}
+        for share in (1.0, 0.5, 1e-6):
+            drawn, same = sample(generator, 40, seed=3, truncation=share)
+            assert torch.equal(labels, same)
+            of_class = [drawn[labels == k].float() for k in range(10)]
+            within[share] = torch.stack([x.std(dim=0).mean() for x in of_class]).mean()
+            if share == 1:
+                assert torch.equal(drawn, whole)
+        assert within[1e-6] < 0.02 * within[1.0]
+        assert 0.2 * within[1.0] < within[0.5] < 0.8 * within[1.0]
+    finally:
+        for strength in strengths:
+            strength.fill_(0.1)
+
+
+def test_the_report_says_how_far_it_was_truncated(checkpoint, pictures, tmp_path, capsys):
+    figures = {}
+    for share in ("1", "0.5"):
+        out = tmp_path / f"{share}.json"
+        assert evaluate(checkpoint, pictures, out, "--truncation", share) == 0
+        report = json.loads(out.read_text())
+        assert report["truncation"] == float(share)
+        figures[share] = report["figures"]["frechet_distance"]["value"]
+    assert figures["1"] != figures["0.5"]
+    assert "20 samples at truncation 0.5, as many real" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
+        (["--truncation", "0"], "--truncation is 0.0; it must be above 0"),
         (["--samples", "2"], "--samples is 2, and must be at least 16"),
         (["--classifier", "gone.safetensors"], "gone.safetensors: there is no such file"),
         (["--accuracy_score", "10"], "pass --test_path"),
