@@ -16,6 +16,7 @@ from lightning_inpaint.generators.checkpoints.native import save_generator
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 
 from .module import GeneratorTraining
+from .start import discriminator_path, save_discriminator
 
 __all__ = ["ExportGenerator", "with_average_style"]
 
@@ -45,6 +46,7 @@ class ExportGenerator(pl.Callback):
             the last generator is not always the best.
         dtype: Type of the weights on disk: float16 or float32.
         every_n_steps: Steps from one file to the next; 0 = at the end only.
+        discriminator: Write the discriminator too, beside the generator, for --model.start_discriminator.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class ExportGenerator(pl.Callback):
         path: str = "generator.safetensors",
         dtype: str = "float16",
         every_n_steps: int = 2000,
+        discriminator: bool = False,
     ) -> None:
         self.path, self.dtype, self.every_n_steps = path, dtype, every_n_steps
+        self.discriminator = discriminator
 
     def on_train_batch_end(
         self,
@@ -91,6 +95,8 @@ class ExportGenerator(pl.Callback):
         assert isinstance(generator, StyleGAN2Generator)
         try:
             save_generator(with_average_style(generator), path, self.dtype)
+            if self.discriminator:
+                save_discriminator(module.discriminator, discriminator_path(path))
         except OSError as error:
             raise UserError(
                 f"{path}: the generator cannot be written ({error.strerror or error}); the file "

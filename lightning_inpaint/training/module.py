@@ -20,7 +20,7 @@ from .draws import RowStream, StepDraws, mixed_styles
 from .losses import Opposition, opposing_term, r1_penalty
 from .pretrained import load_pyramid
 from .projected import ProjectedDiscriminator
-from .start import start_from
+from .start import judge_from, start_from
 
 __all__ = ["GeneratorTraining"]
 
@@ -51,6 +51,8 @@ class GeneratorTraining(pl.LightningModule):
             for none.
         start: Generator to go on from (a bundled name or a file, see ``predict``), of the same
             settings; null starts from random weights.
+        start_discriminator: Discriminator to go on from, of the same settings: cifar10, that of the bundled
+            generator, or a file that export wrote; it needs no head_start. null starts from random weights.
         features: Trained network whose activations the discriminator judges: efficientnet_lite0 or
             a model of torchvision (:func:`.pretrained.load_pyramid`); a generator that already draws
             pictures (``start``) learns many times faster so. null judges the pixels.
@@ -98,6 +100,7 @@ class GeneratorTraining(pl.LightningModule):
         architecture: Literal["skip", "resnet", "orig"] = "skip",
         noise_limit: float | None = 0.01,
         start: str | None = None,
+        start_discriminator: str | None = None,
         features: str | None = None,
         discriminator_base: int = 1536,
         discriminator_max: int = 256,
@@ -149,6 +152,8 @@ class GeneratorTraining(pl.LightningModule):
                 channel_max=discriminator_max,
                 group=group,
             )
+        if start_discriminator is not None:
+            judge_from(self.discriminator, start_discriminator)
         self.gamma = r1_gamma if r1_gamma is not None else 0.0 if features else 0.05
         # Batch norm and deviations make a row's score depend on the others.
         self.rows_meet = bool(group or features)
@@ -240,7 +245,8 @@ class GeneratorTraining(pl.LightningModule):
             # Both halves hold the same classes in the same order: their deviations compare.
             labels, order = real_labels.sort(stable=True)
             real, real_labels = real[order], labels
-        if self.steps == 0 and isinstance(self.discriminator, ProjectedDiscriminator):
+        fresh = self.steps == 0 and self.hparams.start_discriminator is None
+        if fresh and isinstance(self.discriminator, ProjectedDiscriminator):
             reduce = self.trainer.strategy.reduce
             every = self.discriminator.variances(real)
             self.discriminator.calibrate([reduce(v, reduce_op="mean") for v in every])

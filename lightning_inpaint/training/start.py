@@ -1,14 +1,23 @@
-"""Training that goes on from a generator somebody has already trained."""
+"""Training that goes on from networks somebody has already trained."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
 
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators import load_generator
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 
-__all__ = ["start_from"]
+__all__ = ["discriminator_path", "judge_from", "save_discriminator", "start_from"]
+
+BUNDLED = Path(__file__).parent / "bundled"
+FORMAT = "lightning-inpaint discriminator"
 
 
 @torch.no_grad()
@@ -45,3 +54,60 @@ def start_from(generator: StyleGAN2Generator, name: str) -> None:
             f"--model.start {name} has other settings ({'; '.join(differing)}): pass its own."
         )
     generator.load_state_dict(other.state_dict())
+
+
+def discriminator_path(generator: Path) -> Path:
+    """Where the discriminator of a generator's file lies: beside it."""
+    return generator.with_name(f"{generator.stem}-discriminator.safetensors")
+
+
+def save_discriminator(discriminator: nn.Module, path: Path) -> None:
+    """Write a discriminator in half precision, complete or not at all.
+
+    A frozen network that it looks through is not part of the file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    state = discriminator.state_dict()
+    tensors = {k: v.detach().cpu() for k, v in state.items()}
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(
+            save({k: v.contiguous() for k, v in halves.items()}, {"format": FORMAT})
+        )
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@torch.no_grad()
+def judge_from(discriminator: nn.Module, name: str) -> None:
+    """Copy the weights of another discriminator of the same settings.
+
+    Args:
+        discriminator: to be trained.
+        name: ``cifar10``, that of the bundled generator, or a file of :func:`save_discriminator`.
+
+    Raises:
+        UserError: it cannot be read, or belongs to other settings.
+    """
+    bundled = BUNDLED / f"{name}-discriminator.safetensors"
+    path = bundled if "/" not in name and bundled.is_file() else Path(name)
+    option = f"--model.start_discriminator {name}"
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{option} cannot be read ({reason}): pass a file that export wrote, or cifar10."
+        ) from None
+    wanted = {k: v.shape for k, v in discriminator.state_dict().items()}
+    if {k: v.shape for k, v in found.items()} != wanted:
+        raise UserError(
+            f"{option} belongs to other settings: pass those of its run (--model.features, "
+            "--model.group, --model.discriminator_base, the classes of the data)."
+        )
+    # The frozen network of those that have one is in no file, and stays.
+    discriminator.load_state_dict(found)

@@ -10,6 +10,7 @@ from torch import nn
 
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators.checkpoints.native import save_generator
+from lightning_inpaint.training import ExportGenerator
 from lightning_inpaint.training.losses import hinge_discriminator_loss, hinge_generator_loss
 from lightning_inpaint.training.pretrained import FeaturePyramid, fold_padding, load_pyramid
 from lightning_inpaint.training.projected import Head, ProjectedDiscriminator
@@ -236,9 +237,40 @@ def test_starts_from_a_trained_generator(make, tmp_path):
         make(start=str(tmp_path / "first.safetensors"), channel_base=32, channel_max=8)
 
 
+def test_goes_on_from_a_discriminator_of_before(features, make, trainer, tmp_path):
+    first, data = make(**features)
+    export = ExportGenerator("g.safetensors", every_n_steps=0, discriminator=True)
+    trainer(3, callbacks=[export]).fit(first, data)
+    path = str(tmp_path / "g-discriminator.safetensors")
+    second, data = make(**features, start_discriminator=path)
+    old, new = first.discriminator, second.discriminator
+    for name, value in new.state_dict().items():
+        torch.testing.assert_close(value, old.state_dict()[name], rtol=1e-3, atol=1e-6)
+        assert value.dtype == old.state_dict()[name].dtype, name
+    scale = new.scale0.clone()
+    trainer(1).fit(second, data)
+    assert torch.equal(new.scale0, scale)  # its heads are used to these
+    with pytest.raises(UserError, match="belongs to other settings"):
+        make(**{**features, "group": 0}, start_discriminator=path)
+
+
+def test_goes_on_from_a_discriminator_of_pixels(make, trainer, tmp_path):
+    first, data = make()
+    export = ExportGenerator("g.safetensors", every_n_steps=0, discriminator=True)
+    trainer(1, callbacks=[export]).fit(first, data)
+    second, _ = make(start_discriminator=str(tmp_path / "g-discriminator.safetensors"))
+    for name, value in second.discriminator.state_dict().items():
+        expected = first.discriminator.state_dict()[name]
+        torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (
+            {"start_discriminator": "gone.safetensors"},
+            "start_discriminator gone.safetensors cannot",
+        ),
         ({"features": "no_such_network", "resolution": 16}, "no_such_network"),
         ({"features": "efficientnet_lite0", "resolution": 8}, "resolution 16"),
         ({"start": "nowhere.safetensors"}, "nowhere.safetensors"),
