@@ -257,14 +257,15 @@ class LatentSpace(nn.Module):
         return generator.synthesis(ws, self._noise(pieces, noise), self._slack(pieces, known))
 
     def _styles(self, base: Tensor, labels: Tensor | None) -> Tensor:
-        generator = self.generator
+        """(N, num_ws, w_dim), or (N, 1, w_dim) where all layers share a style vector."""
         if self.parsed.base.startswith("z"):
-            return generator.mapping(base, labels)
+            distinct: Tensor = self.generator.mapping.distinct(base, labels)
+            return distinct
         mean = self.style_mean[0 if labels is None else labels]
         if base.ndim == 3:
             mean = mean[:, None]
         ws = F.leaky_relu(mean + base @ self.style_factor.T, 0.2) * LRELU_GAIN
-        return ws if ws.ndim == 3 else ws[:, None].expand(-1, generator.num_ws, -1)
+        return ws if ws.ndim == 3 else ws[:, None]
 
     def _truncated(self, ws: Tensor, labels: Tensor | None) -> Tensor:
         if self.truncation == 1:

@@ -7,7 +7,7 @@ of squares, filters, turned kernels, other types) is made once and kept; see :cl
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,8 @@ __all__ = [
     "PixelProduct",
     "has_matrix_units",
 ]
+
+T = TypeVar("T")
 
 
 def has_matrix_units(device: torch.device) -> bool:
@@ -147,7 +149,7 @@ class LayerConstants(NamedTuple):
     strength: Tensor | None
 
 
-class LayerCache:
+class LayerCache(Generic[T]):
     """Keeps a layer's constants for as long as its weights stand still.
 
     Held against each weight's version counter and address, so that loading, moving and changing
@@ -156,14 +158,14 @@ class LayerCache:
 
     def __init__(self) -> None:
         self._key: tuple[Any, ...] | None = None
-        self._value: LayerConstants | None = None
+        self._value: T | None = None
 
     def get(
         self,
         weights: Sequence[Tensor | None],
         options: tuple[Any, ...],
-        make: Callable[[], LayerConstants],
-    ) -> LayerConstants:
+        make: Callable[[], T],
+    ) -> T:
         """The kept constants, or those of ``make()`` where they are missing or outdated."""
         if torch.compiler.is_compiling():  # by others: version counters cannot be looked at
             return make()
@@ -173,7 +175,7 @@ class LayerCache:
                 self._key, self._value = key, make()
         return self._value
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> LayerCache:
+    def __deepcopy__(self, memo: dict[int, Any]) -> LayerCache[T]:
         return LayerCache()
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
@@ -211,7 +213,7 @@ class PixelProduct(torch.autograd.Function):
 
 
 class FrozenLayer(torch.autograd.Function):
-    """``lrelu(conv(x * s) * d + shift + slack + bias)``, clamped, with gradients for latents only.
+    """``lrelu(conv(x * s) * d(s) + shift + slack + bias)``, clamped, with gradients for latents only.
 
     Seven passes over the output where plain operations take thirteen, most of them in place; two
     tensors are kept for the backward pass. Not twice differentiable.
@@ -222,14 +224,14 @@ class FrozenLayer(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         style: Tensor,
-        scale: Tensor,
         shift: Tensor | None,
         slack: Tensor | None,
         gain: float,
         clamp: float | None,
         constants: LayerConstants,
     ) -> Tensor:
-        """Same arguments as the plain form in ``layers.py``; ``scale`` (N, O) holds the gain."""
+        """Same arguments as the plain form in ``layers.py``."""
+        scale = (style.square() @ constants.energy).add_(1e-8).rsqrt_().mul_(gain)
         raw = constants.conv.apply(x, style)
         y = raw * scale[:, :, None, None]
         if shift is not None:
@@ -241,7 +243,7 @@ class FrozenLayer(torch.autograd.Function):
             y.clamp_(-clamp, clamp)
         ctx.save_for_backward(x, style, scale, raw, y)
         ctx.shift_shape = None if shift is None else shift.shape
-        ctx.conv, ctx.gain, ctx.clamp = constants.conv, gain, clamp
+        ctx.constants, ctx.gain, ctx.clamp = constants, gain, clamp
         return y
 
     @staticmethod
@@ -252,13 +254,15 @@ class FrozenLayer(torch.autograd.Function):
         if ctx.clamp is not None:
             g.masked_fill_(y.abs() >= ctx.clamp, 0)
         for_shift = for_slack = None
-        if ctx.needs_input_grad[3]:
+        if ctx.needs_input_grad[2]:
             for_shift = g.sum_to_size(
                 ctx.shift_shape
             ).clone()  # g itself where there is one channel
-        if ctx.needs_input_grad[4]:
+        if ctx.needs_input_grad[3]:
             for_slack = g * ctx.gain
         g = g.mul_(scale[:, :, None, None])
-        for_x, for_style = ctx.conv.adjoint(x, style, g, ctx.needs_input_grad[0])
-        for_scale = g.mul_(raw).sum(dim=(2, 3)) / scale  # in place: fresh memory costs more
-        return for_x, for_style, for_scale, for_shift, for_slack, None, None, None
+        for_x, for_style = ctx.constants.conv.adjoint(x, style, g, ctx.needs_input_grad[0])
+        by_scale = g.mul_(raw).sum(dim=(2, 3))  # in place: fresh memory costs more
+        for_energy = by_scale * (scale / ctx.gain).square()  # -2 times the gradient of s^2 @ W2^T
+        for_style = for_style - style * (for_energy @ ctx.constants.energy.T)
+        return for_x, for_style, for_shift, for_slack, None, None, None

@@ -133,7 +133,7 @@ class ModulatedConv(nn.Module):
         self.resolution, self.out_channels = resolution, out_channels
         self.compute_dtype: torch.dtype | None = None
         self.fused = False
-        self.cache = LayerCache()
+        self.cache: LayerCache[LayerConstants] = LayerCache()
         self.affine = EqualizedLinear(w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         if use_noise:
@@ -172,18 +172,18 @@ class ModulatedConv(nn.Module):
     def forward(
         self,
         x: Tensor,
-        w: Tensor,
+        style: Tensor,
         kernel: Tensor,
         noise: Tensor | None,
         slack: Tensor | None = None,
         gain: float = 1.0,
         constant: Tensor | None = None,
     ) -> Tensor:
-        """(N, I, h, w) and style (N, w_dim) to (N, O, r, r).
+        """(N, I, h, w) and style (N, I) to (N, O, r, r).
 
         Args:
             x: features (N, I, h, w).
-            w: style (N, w_dim).
+            style: what ``affine`` makes of w, (N, I).
             kernel: FIR filter of the up-sampling.
             noise: broadcasts over channels.
             slack: (N, O, r, r) added before the non-linearity: Gaussian latents that let the
@@ -195,11 +195,10 @@ class ModulatedConv(nn.Module):
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
         find = self.constants if self.trained else self.remembered
         c = find(kernel, total, constant)
-        style = self.affine(w)
-        scale = (style.square() @ c.energy + 1e-8).rsqrt() * total
         shift = None if noise is None or c.strength is None else noise * c.strength
         if not self.trained and not torch.compiler.is_compiling():
-            return FrozenLayer.apply(x, style, scale, shift, slack, total, clamp, c)
+            return FrozenLayer.apply(x, style, shift, slack, total, clamp, c)
+        scale = (style.square() @ c.energy + 1e-8).rsqrt() * total
         y = c.conv.apply(x, style) * scale[:, :, None, None]
         if shift is not None:
             y = y + shift
@@ -222,13 +221,12 @@ class ToRGB(nn.Module):
         self.weight = nn.Parameter(torch.randn(img_channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(img_channels))
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """(N, I, h, w) and style (N, w_dim) to (N, C, h, w).
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """(N, I, h, w) and style (N, I) to (N, C, h, w).
 
         The style scales the few weights instead of the features: one small product per picture.
         """
-        style = self.affine(w) * self.weight_gain
-        weight = self.weight.flatten(1) * style[:, None, :]
+        weight = self.weight.flatten(1) * self.weight_gain * style[:, None, :]
         y = PixelProduct.apply(x, weight) + self.bias[:, None, None]
         return y if self.conv_clamp is None else y.clamp(-self.conv_clamp, self.conv_clamp)
 

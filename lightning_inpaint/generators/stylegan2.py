@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .convolution import has_matrix_units
+from .convolution import LayerCache, has_matrix_units
 from .layers import (
     LRELU_GAIN,
     EqualizedLinear,
@@ -42,6 +43,12 @@ __all__ = [
 
 Architecture = Literal["orig", "skip", "resnet"]
 NoiseMaps = Sequence[Tensor | None]
+
+
+def stand_still(layers: Sequence[EqualizedLinear]) -> bool:
+    """Whether the weights are frozen, and no compiler hides their changes: what follows can be kept."""
+    frozen = not any(m.weight.requires_grad or m.bias.requires_grad for m in layers)
+    return frozen and not torch.compiler.is_compiling()
 
 
 class MappingNetwork(nn.Module):
@@ -79,6 +86,7 @@ class MappingNetwork(nn.Module):
             )
             self.add_module(f"fc{i}", layer)
         self.register_buffer("w_avg", torch.zeros(w_dim))
+        self.cache: LayerCache[Tensor] = LayerCache()
 
     def single(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """One style vector per row of ``z`` (N, z_dim): (N, w_dim)."""
@@ -90,7 +98,21 @@ class MappingNetwork(nn.Module):
             return None
         if labels is None:
             raise ValueError("this generator is class-conditional: labels are needed")
-        rows = F.embedding(labels, self.embed.weight.T)  # its product with one-hot classes
+        table = self.kept_shifts()
+        if table is not None:
+            return F.embedding(labels, table)
+        # rows of the embedding are its products with one-hot classes
+        return self._shifts(F.embedding(labels, self.embed.weight.T))
+
+    def kept_shifts(self) -> Tensor | None:
+        """The same for every class, (num_classes, w_dim), where weights are frozen; else None."""
+        first: Any = self.fc0
+        if not self.num_classes or not stand_still([self.embed, first]):
+            return None
+        weights = [self.embed.weight, self.embed.bias, first.weight]
+        return self.cache.get(weights, (), lambda: self._shifts(self.embed.weight.T))
+
+    def _shifts(self, rows: Tensor) -> Tensor:
         embedded = rows * self.embed.weight_gain + self.embed.bias * self.embed.bias_gain
         layer: Any = self.fc0
         return second_moment_norm(embedded) @ layer.weight[:, self.z_dim :].T * layer.weight_gain
@@ -112,13 +134,17 @@ class MappingNetwork(nn.Module):
         Returns:
             (N, num_ws, w_dim).
         """
+        return self.distinct(z, labels, truncation).expand(-1, self.num_ws, -1)
+
+    def distinct(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """The same, but (N, 1, w_dim) for one z per picture, whose layers share a style vector."""
         if z.ndim == 3:
             n, layers, _ = z.shape
             shift = self._class_shift(labels)
             each = None if shift is None else shift.repeat_interleave(layers, dim=0)
             ws = self._styles(z.flatten(0, 1), each).unflatten(0, (n, layers))
         else:
-            ws = self.single(z, labels).unsqueeze(1).expand(-1, self.num_ws, -1)
+            ws = self.single(z, labels).unsqueeze(1)
         return ws if truncation == 1 else self.w_avg.lerp(ws, truncation)
 
 
@@ -170,6 +196,17 @@ class SynthesisBlock(nn.Module):
         return 1 if self.is_first else 2
 
     @property
+    def convolutions(self) -> list[ModulatedConv]:
+        """In the order of their noise inputs and style vectors."""
+        return [self.conv1] if self.is_first else [self.conv0, self.conv1]
+
+    @property
+    def affines(self) -> list[EqualizedLinear]:
+        """The maps to its layers' styles, in the order of the style vectors that they take."""
+        affines = [conv.affine for conv in self.convolutions]
+        return [*affines, self.torgb.affine] if self.has_rgb else affines
+
+    @property
     def gain(self) -> float:
         """Factor of the last convolution's output, for the sum with the residual branch."""
         return math.sqrt(0.5) if self.has_skip else 1.0
@@ -190,25 +227,25 @@ class SynthesisBlock(nn.Module):
         self,
         x: Tensor | None,
         img: Tensor | None,
-        ws: Tensor,
+        styles: Sequence[Tensor],
         noise: NoiseMaps,
         slack: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         gain = self.gain
         if x is None:
-            x = self.const.expand(ws.shape[0], -1, -1, -1)
+            x = self.const.expand(len(styles[0]), -1, -1, -1)
             if self.conv1.weight.is_contiguous(memory_format=torch.channels_last):
                 x = x.contiguous(memory_format=torch.channels_last)
-            x = self.conv1(x, ws[:, 0], self.kernel, noise[0], slack, constant=self.constant)
+            x = self.conv1(x, styles[0], self.kernel, noise[0], slack, constant=self.constant)
         else:
             residual = self.skip(x, self.kernel, gain) if self.has_skip else None
-            x = self.conv0(x, ws[:, 0], self.kernel, noise[0])
-            x = self.conv1(x, ws[:, 1], self.kernel, noise[1], slack, gain)
+            x = self.conv0(x, styles[0], self.kernel, noise[0])
+            x = self.conv1(x, styles[1], self.kernel, noise[1], slack, gain)
             x = x if residual is None else residual + x
         if img is not None:
             img = upsample2x(img, self.kernel, self.widen)
         if self.has_rgb:
-            y = self.torgb(x, ws[:, self.num_conv])
+            y = self.torgb(x, styles[self.num_conv])
             img = y if img is None else img + y
         return x, img
 
@@ -267,6 +304,7 @@ class SynthesisNetwork(nn.Module):
             self.add_module(f"b{r}", block)
             self.num_ws += block.num_conv
         self.num_ws += 1
+        self.cache: LayerCache[tuple[Tensor, Tensor]] = LayerCache()
 
     @property
     def blocks(self) -> list[SynthesisBlock]:
@@ -275,7 +313,7 @@ class SynthesisNetwork(nn.Module):
     @property
     def convolutions(self) -> list[ModulatedConv]:
         """The modulated 3x3 convolutions in the order of their noise inputs."""
-        return [m for m in self.modules() if isinstance(m, ModulatedConv)]
+        return [conv for block in self.blocks for conv in block.convolutions]
 
     @property
     def noise_shapes(self) -> list[tuple[int, int]]:
@@ -286,6 +324,43 @@ class SynthesisNetwork(nn.Module):
         """The fixed noise maps stored with the weights, each (r, r)."""
         return [c.noise_const if c.use_noise else None for c in self.convolutions]
 
+    def prepare(self) -> None:
+        """See :meth:`StyleGAN2Generator.prepare`."""
+        for block in self.blocks:
+            block.prepare()
+        self.kept_affine()
+
+    def kept_affine(self) -> tuple[Tensor, Tensor] | None:
+        """All maps to styles as one, (w_dim, sum of I) and (sum of I,), where frozen; else None."""
+        affines = [a for block in self.blocks for a in block.affines]
+        if not stand_still(affines):
+            return None
+
+        def join() -> tuple[Tensor, Tensor]:
+            weight = torch.cat([a.weight * a.weight_gain for a in affines]).T
+            return weight, torch.cat([a.bias * a.bias_gain for a in affines])
+
+        return self.cache.get([p for a in affines for p in (a.weight, a.bias)], (), join)
+
+    def _styles(self, ws: Tensor) -> Sequence[Tensor]:
+        """The layers' styles, (N, I) each, block after block.
+
+        Frozen layers that share one style vector make theirs in one product.
+        """
+        affines = [block.affines for block in self.blocks]
+        joint = self.kept_affine() if ws.shape[1] == 1 else None
+        if joint is not None:
+            weight, bias = joint
+            sizes = [len(a.bias) for own in affines for a in own]
+            return torch.addmm(bias, ws[:, 0], weight).split(sizes, dim=1)
+        each = ws.expand(-1, self.num_ws, -1).unbind(1)
+        made: list[Tensor] = []
+        first = 0
+        for block, own in zip(self.blocks, affines, strict=True):
+            made += [affine(each[first + k]) for k, affine in enumerate(own)]
+            first += block.num_conv
+        return made
+
     def forward(
         self,
         ws: Tensor,
@@ -295,7 +370,7 @@ class SynthesisNetwork(nn.Module):
         """Draw pictures.
 
         Args:
-            ws: (N, num_ws, w_dim).
+            ws: (N, num_ws, w_dim), or (N, 1, w_dim), the same for all layers.
             noise: one map per convolution, each (N, 1, r, r); ``"const"`` for the stored maps; None
                 for no noise.
             slack: per resolution, (N, C_r, r, r) added before the block's last non-linearity, or
@@ -309,16 +384,15 @@ class SynthesisNetwork(nn.Module):
             noise = self.constant_noise()
         maps = [None] * layers if noise is None else list(noise)
         x = img = None
-        first = 0
+        styles, left = iter(self._styles(ws)), iter(maps)
         for k, block in enumerate(self.blocks):
             n = block.num_conv
-            styles, own = ws[:, first : first + n + 1], maps[first : first + n]
-            given = (x, img, styles, own, None if slack is None else slack[k])
+            own = list(islice(styles, n + block.has_rgb)), list(islice(left, n))
+            given = (x, img, *own, None if slack is None else slack[k])
             if self.recompute and torch.is_grad_enabled():
                 x, img = checkpoint(block, *given, use_reentrant=False, preserve_rng_state=False)
             else:
                 x, img = block(*given)
-            first += n
         assert img is not None
         return img
 
@@ -409,8 +483,8 @@ class StyleGAN2Generator(nn.Module):
 
     def prepare(self) -> None:
         """Make what follows from frozen weights alone, so that a graph takes it for a constant."""
-        for block in self.synthesis.blocks:
-            block.prepare()
+        self.mapping.kept_shifts()
+        self.synthesis.prepare()
 
     def forward(
         self,
@@ -421,4 +495,4 @@ class StyleGAN2Generator(nn.Module):
         truncation: float = 1.0,
     ) -> Tensor:
         """(N, z_dim) and labels (N,) to pictures (N, C, H, W); see the two networks' ``forward``."""
-        return self.synthesis(self.mapping(z, labels, truncation), noise, slack)
+        return self.synthesis(self.mapping.distinct(z, labels, truncation), noise, slack)

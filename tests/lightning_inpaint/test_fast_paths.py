@@ -207,6 +207,11 @@ def test_compiled_calls_see_changed_weights(plain):
     after = energies(compiler)
     assert torch.allclose(after, energies(None), rtol=1e-5)
     assert not torch.allclose(after, before, rtol=1e-3)
+    frozen.synthesis.b8.conv0.affine.weight.mul_(2)
+    frozen.mapping.embed.weight.mul_(torch.linspace(0.5, 2, 3))
+    last = energies(compiler)
+    assert torch.allclose(last, energies(None), rtol=1e-5)
+    assert not torch.allclose(last, after, rtol=1e-3)
 
 
 def test_results_outlive_the_next_call():

@@ -115,6 +115,45 @@ def test_changed_weights_are_seen():
         before = after
 
 
+def picture_and_gradient(made, z, labels, per_layer, truncation=1.0):
+    """With styles made by each layer's own product, or as frozen layers that share w make them."""
+    leaf = z.clone().requires_grad_(True)
+    ws = made.mapping.distinct(leaf, labels, truncation)
+    picture = made.synthesis(ws.expand(-1, made.num_ws, -1) if per_layer else ws, "const")
+    weight = torch.linspace(-1, 1, picture.numel(), dtype=picture.dtype).view_as(picture)
+    return picture, torch.autograd.grad((picture * weight).square().sum(), leaf)[0]
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("architecture", ["skip", "orig", "resnet"])
+def test_one_product_makes_the_styles_of_all_layers(architecture, recompute):
+    made = network(architecture).requires_grad_(False)
+    made.synthesis.recompute = recompute
+    z = torch.randn(3, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    labels, seen = torch.tensor([0, 1, 1]), []
+    for change in ("", "loaded", "copied", "replaced", "truncated"):
+        if change == "loaded":
+            state = {k: v * 1.1 if "affine" in k else v for k, v in made.state_dict().items()}
+            state["mapping.embed.weight"] = state["mapping.embed.weight"].flip(1)
+            made.load_state_dict(state)
+        elif change == "copied":
+            made = copy.deepcopy(made)
+            made.synthesis.b8.conv1.affine.weight.mul_(torch.linspace(0.5, 2, 6))
+        elif change == "replaced":
+            bias = made.synthesis.b16.torgb.affine.bias
+            made.synthesis.b16.torgb.affine.bias = torch.nn.Parameter(bias + 1, False)
+            made.mapping.fc0.weight.mul_(torch.linspace(0.5, 2, 12))
+        truncation = 0.5 if change == "truncated" else 1.0
+        trainable = copy.deepcopy(made).requires_grad_(True)
+        joint = picture_and_gradient(made, z, labels, False, truncation)
+        for other, per_layer in ((made, True), (trainable, True), (trainable, False)):
+            expected = picture_and_gradient(other, z, labels, per_layer, truncation)
+            for one, two in zip(joint, expected, strict=True):
+                assert torch.allclose(one, two, rtol=1e-10, atol=1e-10)
+        assert not any(torch.allclose(joint[0], before, atol=1e-3) for before in seen)
+        seen.append(joint[0])
+
+
 def test_frozen_weights_in_inference_mode_and_after():
     made = network().requires_grad_(False)
     ws = inputs(made)[0]

@@ -53,7 +53,7 @@ def test_cheap_demodulation_is_per_sample_weight_demodulation():
         weight = weight / (weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8).sqrt()
         y = F.conv2d(x[n : n + 1], weight, padding=1) + noise[n : n + 1] * 0.3
         expected.append(F.leaky_relu(y, 0.2) * 2**0.5)
-    made = layer(x, w, fir_kernel((1, 3, 3, 1)).double(), noise)
+    made = layer(x, style, fir_kernel((1, 3, 3, 1)).double(), noise)
     assert torch.allclose(made, torch.cat(expected), atol=1e-10)
 
 
