@@ -106,11 +106,11 @@ class AnnealedDescent:
         rate = cosine_rate(step, self.steps, self.lr, self.ramp_down) / (1 - b1 ** (step + 1))
         return Numbers(2 * self.std(step) ** 2, rate, 1 - b2 ** (step + 1))
 
-    def numbers_of(self, ages: Tensor, resting: Tensor) -> Numbers:
+    def numbers_of(self, ages: Tensor, resting: Tensor, dtype: torch.dtype) -> Numbers:
         """Those of chains that have made ``ages`` (N,) steps each; ``resting`` (N,) ones do not move."""
         if self._table is None:
             rows = [self.numbers(step) for step in range(self.steps)]
-            self._table = torch.tensor(rows, dtype=torch.float32, device=ages.device)
+            self._table = torch.tensor(rows, dtype=dtype, device=ages.device)
         columns = self._table[ages.clamp(max=self.steps - 1)].unsqueeze(2).unbind(1)
         variance, rate, correction = columns
         return Numbers(variance, rate * ~resting[:, None], correction)
@@ -279,7 +279,7 @@ class MAP(ChainOptimizer):
             numbers = self.descent.numbers(min(self.step_count, self.steps - 1))
         else:
             self._rest(energy, self.stop_psnr)
-            numbers = self.descent.numbers_of(self.ages, self.resting)
+            numbers = self.descent.numbers_of(self.ages, self.resting, energy.dtype)
         self.descent.update(self.latents, grad, numbers)
         self.ages += ~self.resting
         self.resting |= self.ages >= self.steps
