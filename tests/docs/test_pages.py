@@ -122,7 +122,8 @@ def run(words):
         if "--ckpt_path" in given:
             extra["--model.total_pictures"] = "6"
         if "configs/train_cifar10_features.yaml" in rest:
-            extra |= {"--model.resolution": "16", "--model.start": "null"}
+            untrained = {"--model.start": "null", "--model.start_discriminator": "null"}
+            extra |= {"--model.resolution": "16", **untrained}
         for option, value in extra.items():
             rest = replaced(rest, option, value)
     else:

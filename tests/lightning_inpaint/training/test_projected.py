@@ -1,6 +1,7 @@
 """A discriminator on a frozen network's activations, and starting from a trained generator."""
 
 import copy
+import itertools
 import sys
 
 import pytest
@@ -14,6 +15,7 @@ from lightning_inpaint.training import ExportGenerator
 from lightning_inpaint.training.losses import hinge_discriminator_loss, hinge_generator_loss
 from lightning_inpaint.training.pretrained import FeaturePyramid, fold_padding, load_pyramid
 from lightning_inpaint.training.projected import Head, ProjectedDiscriminator
+from lightning_inpaint.training.start import BUNDLED, judge_from
 from tests.features import TinyFeatures
 
 
@@ -252,6 +254,20 @@ def test_goes_on_from_a_discriminator_of_before(features, make, trainer, tmp_pat
     assert torch.equal(new.scale0, scale)  # its heads are used to these
     with pytest.raises(UserError, match="belongs to other settings"):
         make(**{**features, "group": 0}, start_discriminator=path)
+
+
+def test_the_bundled_discriminator_fits_its_configuration():
+    def stage(inside, outside):
+        return nn.Conv2d(inside, outside, 3, 2, 1)
+
+    # Channels and scales of EfficientNet-Lite0, whose packages need not be here.
+    widths = (3, 8, 24, 40, 112, 8)
+    standin = nn.Sequential(*(stage(*pair) for pair in itertools.pairwise(widths)))
+    net = ProjectedDiscriminator(FeaturePyramid(standin, 64), num_classes=10, group=4)
+    judge_from(net, "cifar10")
+    assert (net.scale0 != 1).all()
+    assert net(torch.zeros(4, 3, 32, 32)).isfinite().all()
+    assert (BUNDLED / "cifar10-discriminator.safetensors").stat().st_size < 4_000_000
 
 
 def test_goes_on_from_a_discriminator_of_pixels(make, trainer, tmp_path):
