@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
-from torch import Tensor
 
+from lightning_inpaint.background import Background
 from lightning_inpaint.state import SamplerState
 
 __all__ = ["PictureProgressBar"]
@@ -31,7 +30,7 @@ class PictureProgressBar(TQDMProgressBar):
     def __init__(self, refresh_rate: int = 1, leave: bool = True) -> None:
         super().__init__(refresh_rate=refresh_rate, leave=leave)
         self._steps_bar: Tqdm | None = None
-        self._energy = _Background()
+        self._energy = Background()
 
     def init_predict_tqdm(self) -> Tqdm:
         """The bar of pictures."""
@@ -41,7 +40,7 @@ class PictureProgressBar(TQDMProgressBar):
         super().on_predict_start(trainer, pl_module)
         self.predict_progress_bar.total = _pictures(trainer)
         self._steps_bar = self._bar("steps", " steps", position=1, leave=False)
-        self._energy = _Background()
+        self._energy = Background()
 
     def on_predict_batch_start(self, *_: Any, **__: Any) -> None:
         """The bar counts pictures, so its total stays."""
@@ -57,7 +56,7 @@ class PictureProgressBar(TQDMProgressBar):
             bar.reset(total=state.steps)
         known = self._energy.exchange(state.energy.detach().nanmedian())
         if known is not None:
-            bar.set_postfix_str(f"energy {known:.4g}", refresh=False)
+            bar.set_postfix_str(f"energy {float(known):.4g}", refresh=False)
         bar.update(state.step - bar.n)
 
     def on_predict_batch_end(
@@ -91,26 +90,6 @@ class PictureProgressBar(TQDMProgressBar):
             unit=unit,
             bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
         )
-
-
-class _Background:
-    """One number on its way from the device."""
-
-    def __init__(self) -> None:
-        self._value: Tensor | None = None
-        self._arrived: torch.cuda.Event | None = None
-        self._known: float | None = None
-
-    def exchange(self, value: Tensor) -> float | None:
-        """Send ``value`` off; returns the last one that has arrived."""
-        if not value.is_cuda:
-            return float(value)
-        if self._value is not None and self._arrived is not None and self._arrived.query():
-            self._known = float(self._value)
-        self._value = value.to("cpu", non_blocking=True)
-        self._arrived = torch.cuda.Event()
-        self._arrived.record()
-        return self._known
 
 
 def _pictures(trainer: Trainer) -> int | None:

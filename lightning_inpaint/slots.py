@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .background import Background
 from .likelihood import masked_squared_error
 from .optim.base import ChainOptimizer
 from .posterior import Posterior
@@ -76,7 +77,7 @@ class _Slots:
         # The last row takes what resting chains would write.
         self.trace = start.new_full((self.steps + 1, len(start)), torch.nan)
         self.figures: dict[str, Tensor] = {}
-        self.flags = _Flags()
+        self.flags = Background()
 
     def run(self) -> Walk:
         """All chains to their ends."""
@@ -99,7 +100,8 @@ class _Slots:
 
     def _look(self, energy: Tensor) -> None:
         """Let chains that rest leave, others in, and report."""
-        resting = self.flags.exchange(self.optimizer.resting) or [False] * len(self.seats)
+        known = self.flags.exchange(self.optimizer.resting)
+        resting = [False] * len(self.seats) if known is None else known.tolist()
         through = [self.rounds - joined >= self.steps for joined in self.joined]
         leaving = [i for i, ends in enumerate(zip(resting, through, strict=True)) if any(ends)]
         staying = len(self.seats) - len(leaving)
@@ -121,7 +123,7 @@ class _Slots:
         self.gone += len(leaving)
         self.seats = [self.seats[i] for i in keep] + fresh
         self.joined = [self.joined[i] for i in keep] + [self.rounds] * len(fresh)
-        self.flags = _Flags()
+        self.flags = Background()
         if not self.seats:
             return
         self._sit()
@@ -156,23 +158,3 @@ class _Slots:
         steps = torch.arange(len(trace), device=trace.device)[:, None]
         evaluations = self.figures["gradient_evaluations"].long()
         return trace.gather(0, torch.minimum(steps, evaluations - 1))
-
-
-class _Flags:
-    """Truth values on their way from the device."""
-
-    def __init__(self) -> None:
-        self._sent: Tensor | None = None
-        self._arrived: torch.cuda.Event | None = None
-
-    def exchange(self, flags: Tensor) -> list[bool] | None:
-        """Send ``flags`` off; returns those sent last, if they have arrived."""
-        if not flags.is_cuda:
-            return flags.tolist()
-        known = None
-        if self._sent is not None and self._arrived is not None and self._arrived.query():
-            known = self._sent.tolist()
-        self._sent = flags.to("cpu", non_blocking=True)
-        self._arrived = torch.cuda.Event()
-        self._arrived.record()
-        return known

@@ -280,9 +280,9 @@ class MAP(ChainOptimizer):
         else:
             self._rest(energy, self.stop_psnr)
             numbers = self.descent.numbers_of(self.ages, self.resting, energy.dtype)
+            self.ages += ~self.resting
+            self.resting |= self.ages >= self.steps
         self.descent.update(self.latents, grad, numbers)
-        self.ages += ~self.resting
-        self.resting |= self.ages >= self.steps
         self.step_count += 1
         return energy
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import nn
 
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators import load_generator
+from lightning_inpaint.generators.checkpoints.native import write_tensors
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 
 __all__ = ["discriminator_path", "judge_from", "save_discriminator", "start_from"]
@@ -69,17 +69,9 @@ def save_discriminator(discriminator: nn.Module, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    state = discriminator.state_dict()
-    tensors = {k: v.detach().cpu() for k, v in state.items()}
-    halves = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(
-            save({k: v.contiguous() for k, v in halves.items()}, {"format": FORMAT})
-        )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    state = {k: v.detach().to("cpu").contiguous() for k, v in discriminator.state_dict().items()}
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    write_tensors(halves, {"format": FORMAT}, path)
 
 
 @torch.no_grad()

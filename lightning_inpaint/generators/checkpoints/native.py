@@ -23,7 +23,7 @@ from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators.checkpoints.build import build_stylegan2
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 
-__all__ = ["load_native", "read_header", "save_generator"]
+__all__ = ["load_native", "read_header", "save_generator", "write_tensors"]
 
 FORMAT = "lightning-inpaint"
 _DTYPES = {
@@ -72,6 +72,12 @@ def save_generator(
         "class_names": json.dumps(generator.class_names),
         "sha256": _fingerprint(tensors),
     }
+    write_tensors(tensors, metadata, path)
+    return path
+
+
+def write_tensors(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> None:
+    """Write a safetensors file, complete or not at all; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -80,7 +86,6 @@ def save_generator(
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path
 
 
 def load_native(path: str | Path) -> StyleGAN2Generator:
