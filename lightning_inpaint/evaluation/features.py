@@ -48,8 +48,12 @@ class Judge(NamedTuple):
     class_names: tuple[str, ...] | None
 
 
-def load_judge(path: str | Path | None = None) -> Judge:
+def load_judge(path: str | Path | None = None, option: str = "--classifier") -> Judge:
     """Read a classifier that ``benchmarks/train_classifier.py`` wrote; None = the bundled one.
+
+    Args:
+        path: of the file.
+        option: that named it, for the message.
 
     Raises:
         UserError: there is no such file, or it is something else.
@@ -57,7 +61,7 @@ def load_judge(path: str | Path | None = None) -> Judge:
     path = Path(path) if path else BUNDLED_CLASSIFIER
     if not path.is_file():
         raise UserError(
-            f"--classifier {path}: there is no such file; benchmarks/train_classifier.py makes one."
+            f"{option} {path}: there is no such file; benchmarks/train_classifier.py makes one."
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -65,7 +69,7 @@ def load_judge(path: str | Path | None = None) -> Judge:
         classifier = Classifier.from_file(path)
     except (SafetensorError, KeyError, RuntimeError):
         raise UserError(
-            f"--classifier {path}: not a classifier that benchmarks/train_classifier.py wrote."
+            f"{option} {path}: not a classifier that benchmarks/train_classifier.py wrote."
         ) from None
     name = f"classifier {path.stem}"
     if "test_accuracy" in metadata:

@@ -17,6 +17,7 @@ from .augment import diff_augment, operations
 from .checkpoints import check_settings
 from .discriminator import Discriminator
 from .draws import RowStream, StepDraws, mixed_styles
+from .guidance import load_guide
 from .losses import Opposition, opposing_term, r1_penalty
 from .pretrained import load_pyramid
 from .projected import ProjectedDiscriminator
@@ -66,6 +67,9 @@ class GeneratorTraining(pl.LightningModule):
         augment_p: Probability of each augmentation.
         mismatch: Weight of real pictures under wrong classes as negatives, which draws samples
             towards recognisable classes; for conditional generators.
+        guide: Classifier (a file of benchmarks/train_classifier.py) that pulls samples into their class
+            (arXiv:2202.00273); null for none. Measure with another one: what it says itself is no evidence.
+        guidance: Weight of its cross-entropy in the generator's loss.
         r1_gamma: Weight of the R1 gradient penalty; null is 0.05, and 0 with ``features``, whose
             slopes spectral norm bounds.
         r1_interval: Steps from one penalty to the next, which is weighted up in turn.
@@ -108,6 +112,8 @@ class GeneratorTraining(pl.LightningModule):
         augment: str = "color,translation,cutout",
         augment_p: float = 1.0,
         mismatch: float = 0.0,
+        guide: str | None = None,
+        guidance: float = 1.0,
         r1_gamma: float | None = None,
         r1_interval: int = 16,
         style_mixing: float = 0.0,
@@ -155,6 +161,9 @@ class GeneratorTraining(pl.LightningModule):
         if start_discriminator is not None:
             judge_from(self.discriminator, start_discriminator)
         self.gamma = r1_gamma if r1_gamma is not None else 0.0 if features else 0.05
+        self.guide = None
+        if guide is not None:
+            self.guide = load_guide(guide, resolution, num_classes, class_names)
         # Batch norm and deviations make a row's score depend on the others.
         self.rows_meet = bool(group or features)
         self.steps = self.seen = 0
@@ -272,6 +281,12 @@ class GeneratorTraining(pl.LightningModule):
             mismatch = self.discriminator.mismatch_loss(every_real, real_labels)
             self.log("loss/mismatch", mismatch.detach())
             loss = loss + self.hparams.mismatch * mismatch
+        if self.guide is not None and labels is not None and not self._ahead:
+            # Moved but whole, as it was trained.
+            moved = diff_augment(fake, "translation", 1.0, draws.stream(3))
+            guidance = self.guide(moved, labels)
+            self.log("loss/guidance", guidance.detach())
+            loss = loss + self.hparams.guidance * guidance
         if self.gamma and self.steps % self.hparams.r1_interval == 0:
             loss = loss + self.hparams.r1_interval * self._penalty(seen_real, real_labels)
         return loss

@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lightning_inpaint.errors import UserError
 
-__all__ = ["FeaturePyramid", "load_pyramid"]
+__all__ = ["FeaturePyramid", "leave_out", "load_pyramid"]
 
 # Of ImageNet's pictures in [0, 1], which torchvision's networks are trained on.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -56,8 +56,7 @@ class FeaturePyramid(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
         self._seen: dict[int, Tensor] = {}
         self._watch()
-        self.register_state_dict_post_hook(_without_network)
-        self.register_load_state_dict_pre_hook(_keep_network)
+        leave_out(self, "network")
 
     def _watch(self) -> None:
         """Find where the side is halved from each scale on, and keep what enters there."""
@@ -175,14 +174,19 @@ def _side(x: Any) -> int:
     return int(x.shape[-1]) if isinstance(x, Tensor) and x.ndim == 4 else 0
 
 
-def _without_network(module: Any, state: dict[str, Any], prefix: str, _: Any) -> None:
-    for name in [k for k in state if k.startswith(f"{prefix}network.")]:
-        del state[name]
+def leave_out(module: nn.Module, child: str) -> None:
+    """Keep a frozen ``child`` out of the state dicts of ``module``, and as it is when one is loaded."""
 
+    def without(_: Any, state: dict[str, Any], prefix: str, __: Any) -> None:
+        for name in [name for name in state if name.startswith(f"{prefix}{child}.")]:
+            del state[name]
 
-def _keep_network(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    for name, value in module.network.state_dict().items():
-        state[f"{prefix}network.{name}"] = value
+    def keep(_: Any, state: dict[str, Any], prefix: str, *__: Any) -> None:
+        for name, value in module.get_submodule(child).state_dict().items():
+            state[f"{prefix}{child}.{name}"] = value
+
+    module.register_state_dict_post_hook(without)
+    module.register_load_state_dict_pre_hook(keep)
 
 
 def load_pyramid(name: str, resolution: int) -> FeaturePyramid:

@@ -1,0 +1,78 @@
+"""Classifier guidance: a trained classifier tells the generator what is not in the class asked for.
+
+Sauer et al. 2022, "StyleGAN-XL" (arXiv:2202.00273, section 3.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lightning_inpaint.errors import UserError
+from lightning_inpaint.evaluation.features import load_judge
+
+from .pretrained import leave_out
+
+__all__ = ["Guide", "load_guide"]
+
+
+class Guide(nn.Module):
+    """A frozen classifier, whose cross-entropy the generator descends.
+
+    Args:
+        classifier: pictures (N, 3, H, W) in [-1, 1] to logits (N, classes).
+        smoothing: share of the target that is spread over all classes. With the one the classifier was
+            trained with, a picture as clear as real ones are is asked for, and not one clearer than any.
+    """
+
+    def __init__(self, classifier: nn.Module, smoothing: float = 0.2) -> None:
+        super().__init__()
+        self.classifier = classifier.eval().requires_grad_(False)
+        self.smoothing = smoothing
+        leave_out(self, "classifier")
+
+    def train(self, mode: bool = True) -> Guide:
+        """Stays in eval mode."""
+        return super().train(False)
+
+    def forward(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of pictures (N, 3, H, W) in [-1, 1] under ``labels`` (N,)."""
+        logits = self.classifier(pictures)
+        return F.cross_entropy(logits, labels, label_smoothing=self.smoothing)
+
+
+def load_guide(
+    path: str, resolution: int, num_classes: int, class_names: Sequence[str] | None
+) -> Guide:
+    """Read a classifier that ``benchmarks/train_classifier.py`` wrote.
+
+    Args:
+        path: of the file.
+        resolution: of the pictures.
+        num_classes: of the generator; 0 = unconditional.
+        class_names: what its classes are called; None = unknown.
+
+    Raises:
+        UserError: it cannot be read, or it knows other classes or pictures of another size.
+    """
+    judge = load_judge(path, "--model.guide")
+    if resolution != 32:
+        raise UserError(
+            f"--model.guide {path} sees pictures of 32 pixels, and --model.resolution is {resolution}: "
+            "leave it out."
+        )
+    count = judge.classifier.head.out_features
+    same = count == num_classes
+    if judge.class_names and class_names:
+        same = judge.class_names == tuple(class_names)
+    if not same:
+        known = ", ".join(judge.class_names or (f"{count} without names",))
+        ours = ", ".join(class_names or (f"{num_classes} without names",))
+        raise UserError(
+            f"--model.guide {path} knows other classes ({known}) than the data has ({ours}): train one "
+            "on them (benchmarks/train_classifier.py), or leave it out."
+        )
+    return Guide(judge.classifier)
