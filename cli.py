@@ -5,7 +5,6 @@ Heavy imports are inside the functions that need them, so that help and mistakes
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import logging
 import os
@@ -73,13 +72,15 @@ def complain(sentence: str, everywhere: bool = False) -> int:
 
 
 def _functions() -> dict[str, Callable[[list[str]], int]]:
+    from lightning_inpaint import commands
+
     return {
         "predict": predict,
         "fit": fit,
         "evaluate": evaluate,
-        "generators": generators,
-        "convert": convert,
-        "sample": sample,
+        "generators": commands.generators,
+        "convert": commands.convert,
+        "sample": commands.sample,
     }
 
 
@@ -351,7 +352,9 @@ def _checkpoints(root: str) -> str:
 
 def evaluate(args: list[str]) -> int:
     """Measure a generator against real pictures; writes JSON and prints a table."""
-    given = _parsed("evaluate", EVALUATE_OPTIONS, args)
+    from lightning_inpaint.commands import EVALUATE_OPTIONS, device, parsed
+
+    given = parsed(evaluate, EVALUATE_OPTIONS, args)
     from lightning_inpaint.errors import UserError
     from lightning_inpaint.evaluation import evaluate_generator, report_table, write_report
     from lightning_inpaint.generators import load_generator
@@ -362,7 +365,7 @@ def evaluate(args: list[str]) -> int:
     except UserError as error:  # the sentences are those of fit, whose options have longer names
         raise UserError(str(error).replace("--data.", "--").replace(" true", "")) from None
     report = evaluate_generator(
-        network.to(_device(given.device)),
+        network.to(device(given.device)),
         real.image,
         real.label,
         class_names=real.class_names,
@@ -382,45 +385,6 @@ def evaluate(args: list[str]) -> int:
     print(f"{given.generator}: {report['samples']} samples{kept}, as many real pictures twice")
     print(report_table(report))
     return 0
-
-
-EVALUATE_OPTIONS: list[tuple[str, dict[str, Any]]] = [
-    ("generator", {"nargs": "?", "default": "cifar10", "help": "name, address or path"}),
-    ("--path", {"help": "folder or zip of real training pictures; none = CIFAR-10"}),
-    ("--root", {"default": "data", "help": "folder of torchvision's CIFAR-10"}),
-    ("--download", {"action": "store_true", "help": "download CIFAR-10 if it is not there"}),
-    ("--samples", {"type": int, "default": 10_000, "help": "pictures to draw"}),
-    (
-        "--truncation",
-        {"type": float, "default": 1.0, "help": "1 = the whole generator; predict draws with 0.5"},
-    ),
-    (
-        "--features",
-        {
-            "default": "classifier",
-            "choices": ["classifier", "inception"],
-            "help": "network in whose features pictures are compared",
-        },
-    ),
-    ("--classifier", {"help": "file of the classifier; none = the bundled one"}),
-    (
-        "--accuracy_score",
-        {
-            "type": int,
-            "default": 0,
-            "metavar": "N",
-            "help": "train a classifier on N samples alone, test it on real test pictures; 0 = not",
-        },
-    ),
-    ("--test_path", {"help": "folder or zip of those test pictures; none = CIFAR-10's"}),
-    ("--output", {"default": "evaluation.json", "help": "the report to write"}),
-    ("--neighbours", {"help": "PNG of 16 samples above their nearest real pictures"}),
-    (
-        "--device",
-        {"default": "auto", "help": "cpu, cuda, cuda:1, ...; auto = cuda if there is one"},
-    ),
-    ("--seed", {"type": int, "default": 0, "help": "of latents and noise"}),
-]
 
 
 def _real_pictures(given: Any, resolution: int) -> tuple[Any, Any]:
@@ -443,77 +407,6 @@ def _real_pictures(given: Any, resolution: int) -> tuple[Any, Any]:
             f"of the training pictures ({', '.join(real.class_names)})."
         )
     return real, test
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    from lightning_inpaint.errors import UserError
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device {name}: not available here ({reason}).") from None
-    return torch.device(name)
-
-
-def generators(args: list[str]) -> int:
-    """List what ``--model.generator`` knows by name."""
-    _parsed("generators", [], args)
-    from lightning_inpaint.generators import list_generators
-
-    print(list_generators())
-    return 0
-
-
-def convert(args: list[str]) -> int:
-    """Write a checkpoint as a .safetensors file."""
-    options = [
-        ("source", {"help": "name, address or path of a checkpoint"}),
-        ("target", {"help": "the new file, ending in .safetensors"}),
-        ("--dtype", {"default": "float32", "choices": ["float32", "float16"]}),
-        ("--weights", {"default": "G_ema", "choices": ["G_ema", "G"]}),
-    ]
-    given = _parsed("convert", options, args)
-    from lightning_inpaint.generators import convert as write
-
-    path = write(given.source, given.target, given.dtype, weights=given.weights)
-    print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    return 0
-
-
-def sample(args: list[str]) -> int:
-    """Draw a labelled grid of samples."""
-    options = [
-        ("generator", {"nargs": "?", "default": "cifar10", "help": "name, address or path"}),
-        ("--output", {"default": "samples.png", "help": "the picture to write"}),
-        ("--columns", {"type": int, "default": 10, "help": "samples of each class"}),
-        ("--seed", {"type": int, "default": 0}),
-        ("--truncation", {"type": float, "default": 1.0, "help": "1 = none, 0 = the average"}),
-    ]
-    given = _parsed("sample", options, args)
-    from lightning_inpaint.generators import load_generator
-    from lightning_inpaint.generators.sheet import sample_grid
-
-    size = {"columns": given.columns, "rows": given.columns}
-    network = load_generator(given.generator)
-    path = sample_grid(network, given.output, **size, seed=given.seed, truncation=given.truncation)
-    print(f"wrote {path}")
-    return 0
-
-
-def _parsed(name: str, options: list[tuple[str, dict[str, Any]]], args: list[str]) -> Any:
-    parser = argparse.ArgumentParser(
-        prog=f"cli.py {name}",
-        description=COMMANDS[name],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    for flag, settings in options:
-        parser.add_argument(flag, **settings)
-    return parser.parse_args(args)
 
 
 if __name__ == "__main__":

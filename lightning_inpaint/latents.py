@@ -194,7 +194,7 @@ class LatentSpace(nn.Module):
             self.register_buffer("style_factor", factor, persistent=False)
         self.truncation = truncation if native else 1.0
         if self.truncation != 1:
-            self.register_buffer("style_centre", self._style_centre(), persistent=False)
+            self.register_buffer("style_centre", generator.mapping.class_means(), persistent=False)
         self.dim = sum(p.size for p in self.parts)
         # the mapping network scales z to unit mean square: rows of part 0 count by direction
         self.scale_free = [0] if native and parsed.base.startswith("z") else []
@@ -304,26 +304,10 @@ class LatentSpace(nn.Module):
             slack.append(field.permute(0, 3, 1, 2))
         return slack
 
-    @torch.no_grad()
-    def _prior_styles(self, draws: int) -> tuple[Tensor, Tensor]:
-        """Mapped prior draws (classes, draws, w_dim) and their labels; the same at each call."""
-        generator = self.generator
-        random = torch.Generator().manual_seed(0)
-        classes = max(generator.num_classes, 1)
-        z = torch.randn(classes * draws, generator.z_dim, generator=random)
-        weight = next(generator.parameters())
-        labels = torch.arange(classes).repeat_interleave(draws).to(weight.device)
-        w = generator.mapping.single(z.to(weight), labels if generator.num_classes else None)
-        return w.unflatten(0, (classes, draws)), labels
-
-    def _style_centre(self) -> Tensor:
-        """The mean style of each class, (classes, w_dim)."""
-        draws = max(8192 // max(self.generator.num_classes, 1), 128)
-        return self._prior_styles(draws)[0].mean(dim=1)
-
     def _fit_styles(self, draws: int = 4096) -> tuple[Tensor, Tensor]:
         """Mean per class and Cholesky factor of the common covariance, before the last activation."""
-        w, _ = self._prior_styles(max(draws // max(self.generator.num_classes, 1), 1024))
+        mapping = self.generator.mapping
+        w = mapping.prior_styles(max(draws // max(mapping.num_classes, 1), 1024))
         v = _inverse_activation(w)
         mean = v.mean(dim=1)
         centred = (v - mean[:, None]).flatten(0, 1).double()
@@ -344,7 +328,7 @@ class LatentSpace(nn.Module):
             raise ValueError(
                 f"slack must be one number or {len(blocks)} of them, none negative, got {slack}"
             )
-        w, _ = self._prior_styles(16)
+        w = self.generator.mapping.prior_styles(16)
         ws = w.flatten(0, 1)[:, None].expand(-1, self.generator.num_ws, -1)
         spread: list[Tensor] = []
         hooks = [

@@ -43,7 +43,8 @@ def sample_grid(
         columns: samples per row.
         rows: rows of an unconditional generator, or the most classes drawn when none are named.
         seed: seed of the first column.
-        truncation: 1 draws the generator's whole distribution, 0 its average; native generators only.
+        truncation: 1 draws the generator's whole distribution, 0 the average of each class, as
+            ``predict`` has it; native generators only.
         scale: each pixel becomes scale x scale; None enlarges small pictures to about 64.
         batch_size: pictures generated at a time.
 
@@ -104,15 +105,29 @@ def draw_samples(
     device = next((p.device for p in generator.parameters()), torch.device("cpu"))
     size = int(generator.z_dim)  # type: ignore[arg-type]
     z = torch.stack([torch.randn(size, generator=torch.Generator().manual_seed(s)) for s in seeds])
-    extra = {"noise": "const", "truncation": truncation} if native else {}
+    means = generator.mapping.class_means() if native and truncation != 1 else None
     pieces = []
     for i in range(0, len(seeds), batch_size):
+        rows = z[i : i + batch_size].to(device)
         part = None
         if labels is not None:
             part = torch.tensor(labels[i : i + batch_size], device=device)
-        x = generator(z[i : i + batch_size].to(device), part, **extra)
+        x = _drawn(generator, rows, part, means, truncation) if native else generator(rows, part)
         pieces.append(((x.float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8))
     return torch.cat(pieces)
+
+
+def _drawn(
+    generator: StyleGAN2Generator,
+    z: Tensor,
+    labels: Tensor | None,
+    means: Tensor | None,
+    truncation: float,
+) -> Tensor:
+    ws = generator.mapping.distinct(z, labels)
+    if means is not None:
+        ws = (means[0] if labels is None else means[labels][:, None]).lerp(ws, truncation)
+    return generator.synthesis(ws, "const")
 
 
 def _choose_classes(

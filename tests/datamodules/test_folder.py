@@ -1,74 +1,16 @@
 """Folders, zips and lists in; batches out. Masks: white = fill."""
 
-import json
-import os
 import pickle
-import warnings
 import zipfile
 
-import awkward_files as awkward
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from folders import loaded, mask, picture, samples, write, zipped
 from pytorch_lightning import LightningModule, Trainer
 
 from datamodules import FolderMasks
 from lightning_inpaint.errors import UserError
-
-
-def picture(seed=0, size=(32, 32)):
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-
-
-def write(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
-def mask(column, size=(32, 32)):
-    """White from a column on."""
-    array = np.zeros(size, np.uint8)
-    array[:, column:] = 255
-    return array
-
-
-def loaded(images, masks="right_half", **options):
-    data = FolderMasks(str(images), str(masks), **options)
-    data.setup("predict")
-    return data
-
-
-def samples(images, masks="right_half", **options):
-    data = loaded(images, masks, **options)
-    return {data.ids[i]: data.sample(i) for i in data.order}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Three pictures, two of them in folders named after classes."""
-    root = tmp_path / "in"
-    for seed, name in enumerate(["a.png", "cat/1.png", "Ship/deep/2.png"]):
-        write(root / name, picture(seed))
-    return root
-
-
-@pytest.fixture
-def masks(tmp_path):
-    root = tmp_path / "masks"
-    write(root / "a.png", mask(8))
-    write(root / "cat/1_mask001.png", mask(16))
-    write(root / "cat/1_mask002.png", mask(24))
-    write(root / "Ship/deep/2_mask.png", mask(31))
-    return root
-
-
-def zipped(folder, path, prefix=""):
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(folder.rglob("*")):
-            if file.is_file():
-                archive.write(file, prefix + file.relative_to(folder).as_posix())
-    return path
 
 
 def test_the_batch(folder):
@@ -208,96 +150,6 @@ def test_a_mask_on_the_generators_grid_fits_any_picture(tmp_path):
     np.testing.assert_array_equal(item.source.mask, mask(16, (64, 64)))
 
 
-# --- lists
-
-
-def test_csv(folder, masks, tmp_path):
-    (tmp_path / "list.csv").write_text(
-        "image,mask,label\n"
-        "in/cat/1.png,masks/a.png,dog\n"
-        "in/a.png,,\n"
-        f"{folder / 'a.png'},center:0.25,9\n"
-        "\n"
-        "in/gone.png,,\n"
-        "in/a.png,gone_mask.png,\n",
-        encoding="utf-8",
-    )
-    data = loaded(tmp_path / "list.csv", masks="left_half", label="frog")
-    (batch,) = data.predict_dataloader()
-    assert batch["id"] == ["in/cat/1", "in/a_png", "in/a_png~2"]
-    assert batch["label"].tolist() == [5, 6, 9]
-    np.testing.assert_array_equal(batch["mask"][0, 0], mask(8) / 255)
-    np.testing.assert_array_equal(batch["mask"][1, 0], 1 - mask(16) / 255)
-    assert batch["mask"][2].sum() == 64
-    assert [name for name, _ in batch["skipped"]] == ["in/gone", "in/a_png~3"]
-    assert all("no such file" in reason for _, reason in batch["skipped"])
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("l.csv", "in/a.png\nin/cat/1.png\n"),
-        ("l.csv", "\ufeffimage\r\nin/a.png\r\nin/cat/1.png\r\n"),
-        ("l.csv", 'label,image\n,"in/a.png"\n,in/cat/1.png\n'),
-        ("l.tsv", "image\tmask\nin/a.png\t\nin/cat/1.png\tright_half\n"),
-        ("l.txt", "in/a.png\n\nin/cat/1.png"),
-        ("l.jsonl", '{"image": "in/a.png"}\n{"image": "in/cat/1.png", "label": null}\n'),
-    ],
-)
-def test_forms_of_lists(folder, tmp_path, name, text):
-    (tmp_path / name).write_text(text, encoding="utf-8")
-    assert list(samples(tmp_path / name)) == ["in/a", "in/cat/1"]
-
-
-def test_a_list_gives_what_its_folder_gives(folder):
-    """So that a folder can be cut into lists, for array jobs."""
-    plain = samples(folder, "strokes")
-    (folder / "list.txt").write_text("a.png\ncat/1.png\nShip/deep/2.png\n")
-    listed = samples(folder / "list.txt", "strokes")
-    assert {name: item.label for name, item in listed.items()} == {
-        name: item.label for name, item in plain.items()
-    }
-    for name, item in listed.items():
-        np.testing.assert_array_equal(item.mask, plain[name].mask)
-    (folder / "list.csv").write_text("image,label\ncat/1.png,-1\n")
-    assert samples(folder / "list.csv")["cat/1"].label == -1
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("l.csv", "image,label\na.png,sheep\n", r"l\.csv:2: unknown class 'sheep'"),
-        ("l.csv", "image,label\na.png,10\n", r"l\.csv:2: class 10"),
-        ("l.csv", "image,label\n,cat\n", r"l\.csv:2: there is no image"),
-        ("l.csv", "image,label\n", r"l\.csv: the list is empty"),
-        ("l.jsonl", '{"image": "a.png"}\n{"image": \n', r"l\.jsonl:2: not a line of JSON"),
-        ("l.jsonl", "[1, 2]\n", r"l\.jsonl:1: expected an object"),
-        ("l.jsonl", '{"mask": "a.png"}\n', r"l\.jsonl:1: there is no image"),
-    ],
-)
-def test_wrong_lists_name_the_line(tmp_path, name, text, said):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(UserError, match=said) as caught:
-        loaded(tmp_path / name)
-    assert "\n" not in str(caught.value)
-
-
-def test_names_that_no_file_can_have(folder, tmp_path):
-    (tmp_path / "l.jsonl").write_text(
-        '{"image": "in/a.png"}\n{"image": "a\\u0000.png"}\n{"image": "\\ud800.png"}\n'
-    )
-    (batch,) = loaded(tmp_path / "l.jsonl").predict_dataloader()
-    assert batch["id"] == ["in/a"]
-    assert [name for name, _ in batch["skipped"]] == ["a%00", "%ED%A0%80"]
-    assert all(reason.isprintable() for _, reason in batch["skipped"])
-
-
-def test_a_list_that_is_not_text(tmp_path):
-    (tmp_path / "l.csv").write_bytes(b"\xff\xfe\x00image")
-    with pytest.raises(UserError, match="not UTF-8"):
-        loaded(tmp_path / "l.csv")
-
-
 # --- options
 
 
@@ -356,105 +208,6 @@ def test_missing_and_empty_inputs(tmp_path, folder):
             loaded(tmp_path / images, masks)
 
 
-# --- awkward files
-
-
-@pytest.fixture(scope="module")
-def awkward_folder(tmp_path_factory):
-    root = tmp_path_factory.mktemp("awkward")
-    awkward.build(root)
-    return root
-
-
-def all_batches(data):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        data.setup("predict")
-        return [data.on_before_batch_transfer(b, 0) for b in data.predict_dataloader()]
-
-
-def test_awkward_folder_gives_a_picture_or_a_line_for_each(awkward_folder):
-    data = FolderMasks(str(awkward_folder), batch_size=7)
-    batches = all_batches(data)
-    ids = [name for batch in batches for name in batch["id"]]
-    # besides the table: a link to a picture and a name that is not UTF-8
-    assert len(ids) == len(awkward.GOOD) + 2
-    # besides the table: an empty folder called x.png, a broken link and a pipe
-    assert len(data.skipped) == len(awkward.BAD) + 3
-    assert sum(len(batch["image"]) for batch in batches) == len(ids)
-    for _, reason in data.skipped:
-        assert reason.isprintable()
-        assert str(awkward_folder) in reason
-    sources = [source for batch in batches for source in batch["source"] if source is not None]
-    assert all(source.path.isprintable() for source in sources)
-
-
-def test_awkward_ids_make_distinct_harmless_file_names(awkward_folder):
-    data = loaded(awkward_folder)
-    assert len({name.casefold() for name in data.ids}) == len(data.ids)
-    for name in data.ids:
-        name.encode()  # no lone surrogates
-        assert name.isprintable()
-        parts = name.split("/")
-        assert all(part not in ("", ".", "..") for part in parts)
-    assert {"sub/deep/er", "sub_deep/er", "folder_png/inside"} <= set(data.ids)
-    assert {"same_png~2", "same_bmp", "SAME_png", "Grüße 猫 🐈"} <= set(data.ids)
-
-
-def test_awkward_zip(awkward_folder, tmp_path):
-    path = tmp_path / "a.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, (content, *_) in {**awkward.GOOD, **awkward.BAD}.items():
-            archive.writestr(name, content)
-        archive.writestr("../../evil.png", awkward.PNG)
-        archive.writestr("/absolute.png", awkward.PNG)
-        archive.writestr("windows\\style.png", awkward.PNG)
-        archive.writestr("__MACOSX/._rgb.png", b"resource fork")
-    data = FolderMasks(str(path))
-    ids = [name for batch in all_batches(data) for name in batch["id"]]
-    assert len(ids) == len(awkward.GOOD) + 1
-    assert "windows/style" in ids
-    assert len(data.skipped) == len(awkward.BAD) + 2
-    assert {"evil.png", "absolute.png"} <= {name for name, _ in data.skipped}
-
-
-def test_an_encrypted_zip_member_is_left_out(tmp_path):
-    path = tmp_path / "a.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a.png", awkward.PNG)
-    data = bytearray(path.read_bytes())
-    data[6] |= 1  # flag bit 0: encrypted, in both headers
-    data[data.find(b"PK\x01\x02") + 8] |= 1
-    path.write_bytes(data)
-    module = FolderMasks(str(path))
-    (batch,) = all_batches(module)
-    assert batch["id"] == []
-    assert "encrypted" in module.skipped[0][1]
-
-
-def test_an_unreadable_sub_folder_is_listed(folder, monkeypatch):
-    real = os.scandir
-
-    def scandir(path):
-        if str(path).endswith("cat"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.warns(UserWarning, match="left out"):
-        data = loaded(folder)
-    assert data.ids == ["Ship/deep/2", "a"]
-    assert "cannot be read: Permission denied" in data.skipped[0][1]
-
-
-def test_input_that_vanishes_is_listed(folder):
-    data = loaded(folder)
-    (folder / "a.png").unlink()
-    (batch,) = data.predict_dataloader()
-    assert batch["id"] == ["Ship/deep/2", "cat/1"]
-    assert "no such file" in batch["skipped"][0][1]
-
-
 # --- under Lightning
 
 
@@ -500,10 +253,3 @@ def test_a_loader_for_workers_that_are_not_forked(folder):
     served = pickle.loads(pickle.dumps(FolderMasks.served(data)))
     assert served.pictures.trainer is None
     assert served[0].id == "Ship/deep/2"
-
-
-def test_json_list_with_classes_of_another_generator(folder, tmp_path):
-    path = tmp_path / "l.jsonl"
-    path.write_text(json.dumps({"image": "in/a.png", "label": "tabby"}))
-    assert samples(path, class_names=["hound", "Tabby"])["in/a"].label == 1
-    assert samples(folder, class_names=["hound", "cat"])["cat/1"].label == 1

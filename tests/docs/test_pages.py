@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import cli
+from lightning_inpaint import commands
 from lightning_inpaint.generators import save_generator
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +84,7 @@ def blocks(page):
         yield kind, textwrap.dedent(text) if indent else text
 
 
-def commands(text):
+def shell_commands(text):
     """The words of each command of a shell block."""
     for line in text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
@@ -108,7 +109,7 @@ def run(words):
     command, rest = words[2], words[3:]
     given = options(rest)
     if command == "evaluate":  # needs thousands of pictures
-        cli._parsed("evaluate", cli.EVALUATE_OPTIONS, rest)
+        commands.parsed(cli.evaluate, commands.EVALUATE_OPTIONS, rest)
         return 0
     if command == "predict":
         rest = replaced(rest, "--trainer.devices", "1")
@@ -142,7 +143,7 @@ def test_commands_run_as_written(page, folder, tiny_features):
         if kind == "csv":
             Path("my_list.csv").write_text(text)
         elif kind == "bash":
-            for words in commands(text):
+            for words in shell_commands(text):
                 assert run(words) == 0, shlex.join(words)
                 executed += 1
         elif text.startswith("# "):  # a file to be written

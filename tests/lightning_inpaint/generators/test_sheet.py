@@ -7,6 +7,7 @@ from PIL import Image
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators import load_generator, sample_grid
 from lightning_inpaint.generators.sheet import draw_samples
+from lightning_inpaint.latents import LatentSpace
 
 
 def test_cells_are_the_generators_pictures(tmp_path, tiny_generator):
@@ -26,9 +27,17 @@ def test_a_cell_depends_on_seed_and_class_alone(tiny_generator):
     assert not torch.equal(together[0], together[1])
 
 
-def test_truncation_zero_draws_the_average(tiny_generator):
-    pictures = draw_samples(tiny_generator, [1, 2], [0, 2], truncation=0.0)
+def test_truncation_zero_draws_the_average_of_the_class(tiny_generator):
+    pictures = draw_samples(tiny_generator, [1, 2, 1], [0, 0, 2], truncation=0.0)
     assert torch.equal(pictures[0], pictures[1])
+    assert not torch.equal(pictures[0], pictures[2])
+
+
+def test_truncated_samples_are_those_that_completions_come_from(tiny_generator):
+    space = LatentSpace(tiny_generator, "z", truncation=0.5)
+    z = torch.randn(8, generator=torch.Generator().manual_seed(4))[None]
+    x = space(z, torch.tensor([1]), "const").clamp(-1, 1).add(1).mul(127.5).round().byte()
+    assert torch.equal(draw_samples(tiny_generator, [4], [1], truncation=0.5), x)
 
 
 @pytest.mark.parametrize("classes", [None, [2], ["bee", "0"], ["cow", "ant"]])

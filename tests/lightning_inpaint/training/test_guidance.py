@@ -32,7 +32,9 @@ def test_the_least_loss_is_at_the_confidence_asked_for():
     guide = Guide(nn.Identity(), smoothing=0.2)
     losses = [float(guide(row[None], torch.zeros(1, dtype=torch.int64))) for row in logits]
     assert min(losses) == losses[2]
-    assert losses[2] == pytest.approx(-0.9 * torch.tensor(0.9).log() - 0.1 * torch.tensor(0.1).log())
+    assert losses[2] == pytest.approx(
+        -0.9 * torch.tensor(0.9).log() - 0.1 * torch.tensor(0.1).log()
+    )
 
 
 @pytest.mark.parametrize("losses", LOSSES.values(), ids=LOSSES)
