@@ -89,9 +89,13 @@ class Classifier(nn.Module):
         """The input of the last layer: (N, 256) at the standard widths."""
         return F.max_pool2d(self.features(x)[-1], 3).flatten(1)
 
+    def scores(self, last: Tensor) -> Tensor:
+        """Logits (N, num_classes) from the last of :meth:`features`."""
+        return self.head(F.max_pool2d(last, 3).flatten(1)) / 9
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes) of pictures ``x`` (N, 3, 32, 32) in [-1, 1]."""
-        return self.head(self.embed(x)) / 9
+        return self.scores(self.features(x)[-1])
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> Classifier:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_inpaint.errors import UserError
+from lightning_inpaint.evaluation.classifier import Classifier
 from lightning_inpaint.evaluation.features import load_judge
 
 from .pretrained import leave_out
@@ -22,24 +24,33 @@ class Guide(nn.Module):
     """A frozen classifier, whose cross-entropy the generator descends.
 
     Args:
-        classifier: pictures (N, 3, H, W) in [-1, 1] to logits (N, classes).
+        classifier: a trained one.
         smoothing: share of the target that is spread over all classes. With the one the classifier was
             trained with, a picture as clear as real ones are is asked for, and not one clearer than any.
     """
 
-    def __init__(self, classifier: nn.Module, smoothing: float = 0.2) -> None:
+    def __init__(self, classifier: Classifier, smoothing: float = 0.2) -> None:
         super().__init__()
         self.classifier = classifier.eval().requires_grad_(False)
         self.smoothing = smoothing
+        self.width = sum(block.conv2.out_channels for block in classifier.blocks[-2:])
         leave_out(self, "classifier")
 
     def train(self, mode: bool = True) -> Guide:
         """Stays in eval mode."""
         return super().train(False)
 
-    def forward(self, pictures: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of pictures (N, 3, H, W) in [-1, 1] under ``labels`` (N,)."""
-        logits = self.classifier(pictures)
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits (N, classes) and features (N, width) of pictures (N, 3, 32, 32) in [-1, 1].
+
+        The features are the activations of the last two blocks, averaged over places.
+        """
+        levels = self.classifier.features(pictures)
+        features = torch.cat([level.mean(dim=(2, 3)) for level in levels[-2:]], dim=1)
+        return self.classifier.scores(levels[-1]), features
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean over rows of ``logits`` (N, classes) under ``labels`` (N,)."""
         return F.cross_entropy(logits, labels, label_smoothing=self.smoothing)
 
 

@@ -19,6 +19,7 @@ from .discriminator import Discriminator
 from .draws import RowStream, StepDraws, mixed_styles
 from .guidance import load_guide
 from .losses import Opposition, opposing_term, r1_penalty
+from .matching import EnergyDistance
 from .pretrained import load_pyramid
 from .projected import ProjectedDiscriminator
 from .start import judge_from, start_from
@@ -70,6 +71,8 @@ class GeneratorTraining(pl.LightningModule):
         guide: Classifier (a file of benchmarks/train_classifier.py) that pulls samples into their class
             (arXiv:2202.00273); null for none. Measure with another one: what it says itself is no evidence.
         guidance: Weight of its cross-entropy in the generator's loss.
+        matching: Weight of the energy distance between samples and real pictures of each class in its
+            features (:class:`.matching.EnergyDistance`), which asks for what the samples lack.
         r1_gamma: Weight of the R1 gradient penalty; null is 0.05, and 0 with ``features``, whose
             slopes spectral norm bounds.
         r1_interval: Steps from one penalty to the next, which is weighted up in turn.
@@ -114,6 +117,7 @@ class GeneratorTraining(pl.LightningModule):
         mismatch: float = 0.0,
         guide: str | None = None,
         guidance: float = 1.0,
+        matching: float = 0.0,
         r1_gamma: float | None = None,
         r1_interval: int = 16,
         style_mixing: float = 0.0,
@@ -164,6 +168,13 @@ class GeneratorTraining(pl.LightningModule):
         self.guide = None
         if guide is not None:
             self.guide = load_guide(guide, resolution, num_classes, class_names)
+        elif matching:
+            raise UserError(
+                "--model.matching compares features of a classifier: pass --model.guide."
+            )
+        self.energy = None
+        if matching and self.guide is not None:
+            self.energy = EnergyDistance(num_classes, self.guide.width)
         # Batch norm and deviations make a row's score depend on the others.
         self.rows_meet = bool(group or features)
         self.steps = self.seen = 0
@@ -282,14 +293,36 @@ class GeneratorTraining(pl.LightningModule):
             self.log("loss/mismatch", mismatch.detach())
             loss = loss + self.hparams.mismatch * mismatch
         if self.guide is not None and labels is not None and not self._ahead:
-            # Moved but whole, as it was trained.
-            moved = diff_augment(fake, "translation", 1.0, draws.stream(3))
-            guidance = self.guide(moved, labels)
-            self.log("loss/guidance", guidance.detach())
-            loss = loss + self.hparams.guidance * guidance
+            loss = loss + self._guidance(draws, real, real_labels, fake, labels)
         if self.gamma and self.steps % self.hparams.r1_interval == 0:
             loss = loss + self.hparams.r1_interval * self._penalty(seen_real, real_labels)
         return loss
+
+    def _guidance(
+        self, draws: StepDraws, real: Tensor, real_labels: Tensor, fake: Tensor, labels: Tensor
+    ) -> Tensor:
+        """What the classifier adds to the generator's loss."""
+        assert self.guide is not None
+        # Moved but whole, as it was trained.
+        logits, features = self.guide(diff_augment(fake, "translation", 1.0, draws.stream(3)))
+        cross_entropy = self.guide.cross_entropy(logits, labels)
+        self.log("loss/guidance", cross_entropy.detach())
+        loss: Tensor = self.hparams.guidance * cross_entropy
+        if self.energy is not None:
+            with torch.no_grad():
+                moved = diff_augment(real, "translation", 1.0, draws.stream(4))
+                self.energy.remember(*self._gathered(self.guide(moved)[1], real_labels), real=True)
+            distance = self.energy(features, labels)
+            self.log("loss/energy", distance.detach())
+            loss = loss + self.hparams.matching * distance
+            self.energy.remember(*self._gathered(features.detach(), labels), real=False)
+        return loss
+
+    def _gathered(self, *rows: Tensor) -> list[Tensor]:
+        """Those of all processes, so that all remember the same."""
+        if self.trainer.world_size == 1:
+            return list(rows)
+        return [self.all_gather(x).flatten(0, 1) for x in rows]
 
     def _scores(self, real: Tensor, fake: Tensor, *, joint: bool) -> tuple[Tensor, Tensor]:
         """The discriminator's scores in one pass or two; :func:`opposing_term` is cheaper after two."""

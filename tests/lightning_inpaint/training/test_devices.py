@@ -5,11 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.lightning_inpaint.training.test_guidance import write_classifier
+
 ROOT = Path(__file__).parents[3]
 
 
-def test_two_processes_equal_one_with_the_joint_batch(folder):
+@pytest.mark.parametrize("guided", [False, True])
+def test_two_processes_equal_one_with_the_joint_batch(folder, tmp_path, guided):
     command = [sys.executable, "-m", "tests.lightning_inpaint.training.ddp_job", str(folder)]
+    if guided:
+        command.append(write_classifier(tmp_path / "guide.safetensors"))
     job = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )

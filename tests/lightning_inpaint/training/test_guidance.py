@@ -3,13 +3,13 @@
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
+import cli
 from lightning_inpaint.errors import UserError
-from lightning_inpaint.evaluation import Classifier
+from lightning_inpaint.evaluation import Classifier, FeatureVectors
 from lightning_inpaint.training import diff_augment
 from lightning_inpaint.training.draws import StepDraws
-from lightning_inpaint.training.guidance import Guide, load_guide
+from lightning_inpaint.training.guidance import load_guide
 from tests.lightning_inpaint.training.test_step import latents
 
 TINY = {"resolution": 32, "channel_base": 64, "mismatch": 0.0, "augment": "translation"}
@@ -25,16 +25,28 @@ def write_classifier(path, names=("ant", "bee"), count=2):
     return str(path)
 
 
-def test_the_least_loss_is_at_the_confidence_asked_for():
+def test_the_least_loss_is_at_the_confidence_asked_for(tmp_path):
     """With smoothing s and k classes, the loss is least at probability 1 - s + s / k, not at 1."""
+    guide = load_guide(write_classifier(tmp_path / "guide.safetensors"), 32, 2, ("ant", "bee"))
     logits = torch.zeros(5, 2, dtype=torch.float64)
     logits[:, 0] = torch.tensor([1.0, 2.0, torch.tensor(0.9 / 0.1).log(), 3.0, 9.0])
-    guide = Guide(nn.Identity(), smoothing=0.2)
-    losses = [float(guide(row[None], torch.zeros(1, dtype=torch.int64))) for row in logits]
+    label = torch.zeros(1, dtype=torch.int64)
+    losses = [float(guide.cross_entropy(row[None], label)) for row in logits]
     assert min(losses) == losses[2]
     assert losses[2] == pytest.approx(
         -0.9 * torch.tensor(0.9).log() - 0.1 * torch.tensor(0.1).log()
     )
+
+
+def test_sees_what_the_classifier_says(tmp_path):
+    path = write_classifier(tmp_path / "guide.safetensors")
+    guide, classifier = load_guide(path, 32, 2, ("ant", "bee")), Classifier.from_file(path)
+    x = torch.rand(3, 3, 32, 32) * 2 - 1
+    logits, features = guide(x)
+    torch.testing.assert_close(logits, classifier(x))
+    judged = FeatureVectors(classifier)(((x + 1) * 127.5).round().byte())
+    assert features.shape == judged.shape == (3, guide.width)
+    torch.testing.assert_close(features, judged, rtol=0.1, atol=0.05)  # rounded to bytes
 
 
 @pytest.mark.parametrize("losses", LOSSES.values(), ids=LOSSES)
@@ -50,6 +62,8 @@ def test_adds_its_slope_to_the_generator_alone(losses, make, trainer, tmp_path):
         slopes.append({k: p.grad for k, p in module.named_parameters() if p.requires_grad})
 
     module.generator.load_state_dict(start)
+    _, data = make(**TINY)  # from the first batch on
+    data.setup()
     batch = next(iter(data.train_dataloader()))
     draws = StepDraws(0, 0, torch.device("cpu"), dtype=torch.float64)
     z, labels, noise = latents(module.generator, draws, 4, 0.0)
@@ -110,3 +124,22 @@ def test_classes_without_names_need_only_be_as_many(tmp_path):
     assert load_guide(path, 32, 2, None).classifier.head.out_features == 2
     with pytest.raises(UserError, match="0 without names"):
         load_guide(path, 32, 0, None)
+
+
+def test_matching_needs_a_guide(make):
+    with pytest.raises(UserError, match=r"--model.matching .* --model.guide"):
+        make(matching=1.0)
+
+
+def test_through_the_command_line(folder, tmp_path, capsys):
+    path = write_classifier(tmp_path / "guide.safetensors")
+    network = ["--model.z_dim=4", "--model.w_dim=4", "--model.channel_base=64"]
+    trainer = ["accelerator=cpu", "devices=1", "max_steps=2", f"default_root_dir={tmp_path}"]
+    words = ["fit", f"--data.path={folder}", "--data.resize=true", "--data.batch_size=4"]
+    words += [*network, "--model.discriminator_base=64", *(f"--trainer.{x}" for x in trainer)]
+    assert cli.main([*words, f"--model.guide={path}", "--model.matching=10"]) == 0
+    assert cli.main([*words, "--model.guide=missing.safetensors"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(
+        "cli.py: error: --model.guide missing.safetensors: there is no such file"
+    )
