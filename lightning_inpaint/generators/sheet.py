@@ -99,34 +99,32 @@ def draw_samples(
     Raises:
         UserError: ``truncation`` is not 1 and the generator is not a native one.
     """
-    native = isinstance(generator, StyleGAN2Generator)
-    if truncation != 1 and not native:
+    if truncation != 1 and not isinstance(generator, StyleGAN2Generator):
         raise UserError("sample: only StyleGAN2 generators have truncation; leave it at 1.")
     device = next((p.device for p in generator.parameters()), torch.device("cpu"))
     size = int(generator.z_dim)  # type: ignore[arg-type]
     z = torch.stack([torch.randn(size, generator=torch.Generator().manual_seed(s)) for s in seeds])
-    means = generator.mapping.class_means() if native and truncation != 1 else None
     pieces = []
     for i in range(0, len(seeds), batch_size):
         rows = z[i : i + batch_size].to(device)
         part = None
         if labels is not None:
             part = torch.tensor(labels[i : i + batch_size], device=device)
-        x = _drawn(generator, rows, part, means, truncation) if native else generator(rows, part)
+        if isinstance(generator, StyleGAN2Generator):
+            x = _drawn(generator, rows, part, truncation)
+        else:
+            x = generator(rows, part)
         pieces.append(((x.float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8))
     return torch.cat(pieces)
 
 
 def _drawn(
-    generator: StyleGAN2Generator,
-    z: Tensor,
-    labels: Tensor | None,
-    means: Tensor | None,
-    truncation: float,
+    generator: StyleGAN2Generator, z: Tensor, labels: Tensor | None, truncation: float
 ) -> Tensor:
     ws = generator.mapping.distinct(z, labels)
-    if means is not None:
-        ws = (means[0] if labels is None else means[labels][:, None]).lerp(ws, truncation)
+    if truncation != 1:
+        means = generator.mapping.class_means()
+        ws = (means[:1] if labels is None else means[labels])[:, None].lerp(ws, truncation)
     return generator.synthesis(ws, "const")
 
 
