@@ -68,8 +68,9 @@ class GeneratorTraining(pl.LightningModule):
         augment_p: Probability of each augmentation.
         mismatch: Weight of real pictures under wrong classes as negatives, which draws samples
             towards recognisable classes; for conditional generators.
-        guide: Classifier (a file of benchmarks/train_classifier.py) that pulls samples into their class
-            (arXiv:2202.00273); null for none. Measure with another one: what it says itself is no evidence.
+        guide: Classifier that pulls samples into their class (arXiv:2202.00273), a file of
+            benchmarks/train_classifier.py or cifar10, that of the bundled generator; null for none. Measure
+            with another one: what it says itself is no evidence.
         guidance: Weight of its cross-entropy in the generator's loss.
         matching: Weight of the energy distance between samples and real pictures of each class in its
             features (:class:`.matching.EnergyDistance`), which asks for what the samples lack.

@@ -122,9 +122,10 @@ def run(words):
         extra = FIT | FIT_INSTEAD
         if "--ckpt_path" in given:
             extra["--model.total_pictures"] = "6"
-        if "configs/train_cifar10_features.yaml" in rest:
-            untrained = {"--model.start": "null", "--model.start_discriminator": "null"}
-            extra |= {"--model.resolution": "16", **untrained}
+        if "configs/train_cifar10.yaml" not in rest and "--config" in given:
+            names = ("start", "start_discriminator", "guide")  # of CIFAR-10
+            extra |= {f"--model.{name}": "null" for name in names}
+            extra |= {"--model.resolution": "16", "--model.matching": "0"}
         for option, value in extra.items():
             rest = replaced(rest, option, value)
     else:

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 import cli
 from lightning_inpaint.errors import UserError
-from lightning_inpaint.evaluation import Classifier, FeatureVectors
+from lightning_inpaint.evaluation import Classifier, FeatureVectors, load_judge
 from lightning_inpaint.training import diff_augment
 from lightning_inpaint.training.draws import StepDraws
 from lightning_inpaint.training.guidance import load_guide
@@ -124,6 +124,16 @@ def test_classes_without_names_need_only_be_as_many(tmp_path):
     assert load_guide(path, 32, 2, None).classifier.head.out_features == 2
     with pytest.raises(UserError, match="0 without names"):
         load_guide(path, 32, 0, None)
+
+
+def test_the_bundled_guide_is_not_the_judge():
+    judge = load_judge()
+    guide = load_guide("cifar10", 32, 10, judge.class_names)
+    assert guide.width == 256
+    assert (
+        guide.classifier.blocks[1].conv1.weight.shape
+        != judge.classifier.blocks[1].conv1.weight.shape
+    )
 
 
 def test_matching_needs_a_guide(make):
