@@ -1,6 +1,6 @@
 """Classifier guidance: a trained classifier tells the generator what is not in the class asked for.
 
-Sauer et al. 2022, "StyleGAN-XL" (arXiv:2202.00273, section 3.3).
+Sauer et al. 2022, "StyleGAN-XL" (arXiv:2202.00273, section 3.4).
 """
 
 from __future__ import annotations

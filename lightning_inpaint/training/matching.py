@@ -1,6 +1,6 @@
 """Distribution matching: the energy distance between samples and real pictures of each class.
 
-Székely and Rizzo 2013, "Energy statistics" (J. Stat. Plan. Inference 143), eq. 1, in the features of a
+Székely and Rizzo 2013, "Energy statistics" (J. Stat. Plan. Inference 143), in the features of a
 frozen classifier. It is least where the distributions are equal: what the samples lack counts like what
 they have too much of, of which alone a discriminator speaks to the generator.
 """
