@@ -89,6 +89,16 @@ class Classifier(nn.Module):
         """The input of the last layer: (N, 256) at the standard widths."""
         return F.max_pool2d(self.features(x)[-1], 3).flatten(1)
 
+    @property
+    def pooled_width(self) -> int:
+        """Features of :meth:`pooled`."""
+        return sum(block.conv2.out_channels for block in self.blocks[-2:])
+
+    @staticmethod
+    def pooled(levels: Sequence[Tensor]) -> Tensor:
+        """(N, pooled_width): the last two of :meth:`features`, averaged over places."""
+        return torch.cat([level.mean(dim=(2, 3)) for level in levels[-2:]], dim=1)
+
     def scores(self, last: Tensor) -> Tensor:
         """Logits (N, num_classes) from the last of :meth:`features`."""
         return self.head(F.max_pool2d(last, 3).flatten(1)) / 9

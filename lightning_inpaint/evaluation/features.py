@@ -30,14 +30,14 @@ class FeatureVectors(nn.Module):
         super().__init__()
         self.classifier = classifier
         # torchmetrics reads the width from this attribute instead of trying a 299x299 picture.
-        self.num_features = sum(block.conv2.weight.shape[0] for block in classifier.blocks[-2:])
+        self.num_features = classifier.pooled_width
 
     @torch.no_grad()
     def forward(self, pictures: Tensor) -> Tensor:
         """Features, float32."""
         scaled = pictures.to(torch.float32).div(127.5).sub(1)
         levels = self.classifier.features(scaled.contiguous(memory_format=torch.channels_last))
-        return torch.cat([level.mean(dim=(2, 3)) for level in levels[-2:]], dim=1)
+        return self.classifier.pooled(levels)
 
 
 class Judge(NamedTuple):

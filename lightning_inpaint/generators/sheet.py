@@ -104,6 +104,9 @@ def draw_samples(
     device = next((p.device for p in generator.parameters()), torch.device("cpu"))
     size = int(generator.z_dim)  # type: ignore[arg-type]
     z = torch.stack([torch.randn(size, generator=torch.Generator().manual_seed(s)) for s in seeds])
+    means = None
+    if truncation != 1 and isinstance(generator, StyleGAN2Generator):
+        means = generator.mapping.class_means()
     pieces = []
     for i in range(0, len(seeds), batch_size):
         rows = z[i : i + batch_size].to(device)
@@ -111,7 +114,7 @@ def draw_samples(
         if labels is not None:
             part = torch.tensor(labels[i : i + batch_size], device=device)
         if isinstance(generator, StyleGAN2Generator):
-            x = _drawn(generator, rows, part, truncation)
+            x = _drawn(generator, rows, part, means, truncation)
         else:
             x = generator(rows, part)
         pieces.append(((x.float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8))
@@ -119,11 +122,14 @@ def draw_samples(
 
 
 def _drawn(
-    generator: StyleGAN2Generator, z: Tensor, labels: Tensor | None, truncation: float
+    generator: StyleGAN2Generator,
+    z: Tensor,
+    labels: Tensor | None,
+    means: Tensor | None,
+    truncation: float,
 ) -> Tensor:
     ws = generator.mapping.distinct(z, labels)
-    if truncation != 1:
-        means = generator.mapping.class_means()
+    if means is not None:
         ws = (means[:1] if labels is None else means[labels])[:, None].lerp(ws, truncation)
     return generator.synthesis(ws, "const")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,7 +15,7 @@ from lightning_inpaint.evaluation.classifier import Classifier
 from lightning_inpaint.evaluation.features import load_judge
 
 from .pretrained import leave_out
-from .start import BUNDLED
+from .start import bundled_or_file
 
 __all__ = ["Guide", "load_guide"]
 
@@ -34,7 +33,7 @@ class Guide(nn.Module):
         super().__init__()
         self.classifier = classifier.eval().requires_grad_(False)
         self.smoothing = smoothing
-        self.width = sum(block.conv2.out_channels for block in classifier.blocks[-2:])
+        self.width = classifier.pooled_width
         leave_out(self, "classifier")
 
     def train(self, mode: bool = True) -> Guide:
@@ -47,8 +46,7 @@ class Guide(nn.Module):
         The features are the activations of the last two blocks, averaged over places.
         """
         levels = self.classifier.features(pictures)
-        features = torch.cat([level.mean(dim=(2, 3)) for level in levels[-2:]], dim=1)
-        return self.classifier.scores(levels[-1]), features
+        return self.classifier.scores(levels[-1]), self.classifier.pooled(levels)
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean over rows of ``logits`` (N, classes) under ``labels`` (N,)."""
@@ -70,9 +68,7 @@ def load_guide(
     Raises:
         UserError: it cannot be read, or it knows other classes or pictures of another size.
     """
-    bundled = BUNDLED / f"{path}-guide.safetensors"
-    named = "/" not in path and bundled.is_file()
-    judge = load_judge(bundled if named else path, "--model.guide")
+    judge = load_judge(bundled_or_file(path, "guide"), "--model.guide")
     if resolution != 32:
         raise UserError(
             f"--model.guide {path} sees pictures of 32 pixels, and --model.resolution is {resolution}: "

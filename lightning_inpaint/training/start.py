@@ -56,6 +56,12 @@ def start_from(generator: StyleGAN2Generator, name: str) -> None:
     generator.load_state_dict(other.state_dict())
 
 
+def bundled_or_file(name: str, kind: str) -> Path:
+    """Where the bundled ``kind`` (discriminator, guide) called ``name`` lies, else ``name`` as a path."""
+    bundled = BUNDLED / f"{name}-{kind}.safetensors"
+    return bundled if "/" not in name and bundled.is_file() else Path(name)
+
+
 def discriminator_path(generator: Path) -> Path:
     """Where the discriminator of a generator's file lies: beside it."""
     return generator.with_name(f"{generator.stem}-discriminator.safetensors")
@@ -85,8 +91,7 @@ def judge_from(discriminator: nn.Module, name: str) -> None:
     Raises:
         UserError: it cannot be read, or belongs to other settings.
     """
-    bundled = BUNDLED / f"{name}-discriminator.safetensors"
-    path = bundled if "/" not in name and bundled.is_file() else Path(name)
+    path = bundled_or_file(name, "discriminator")
     option = f"--model.start_discriminator {name}"
     try:
         found = load_file(path)
