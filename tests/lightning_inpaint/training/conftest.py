@@ -75,3 +75,22 @@ def trainer(tmp_path):
         return pl.Trainer(**{**quiet, "max_steps": steps, **options})
 
     return build
+
+
+@pytest.fixture
+def resumes_exactly(make, trainer, tmp_path):
+    """Checks that two steps and one more after resuming equal three."""
+
+    def check(**options):
+        whole, data = make(**options)
+        trainer(3).fit(whole, data)
+        first, data = make(**options)
+        run = trainer(2)
+        run.fit(first, data)
+        run.save_checkpoint(tmp_path / "two.ckpt")
+        second, data = make(**options)
+        trainer(3).fit(second, data, ckpt_path=tmp_path / "two.ckpt", weights_only=False)
+        for name, value in whole.state_dict().items():
+            assert torch.equal(value, second.state_dict()[name]), name
+
+    return check

@@ -127,16 +127,7 @@ def test_adds_its_slope_to_the_generator(make, trainer, tmp_path):
         torch.testing.assert_close(module.energy.state_dict()[name], value)
 
 
-def test_resuming_goes_on_exactly(make, trainer, tmp_path):
+def test_resuming_goes_on_exactly(resumes_exactly, tmp_path):
     path = write_classifier(tmp_path / "guide.safetensors")
     options = {"resolution": 32, "channel_base": 64, "guide": path, "matching": 7.0}
-    whole, data = make(**options)
-    trainer(3).fit(whole, data)
-    first, data = make(**options)
-    run = trainer(2)
-    run.fit(first, data)
-    run.save_checkpoint(tmp_path / "two.ckpt")
-    second, data = make(**options)
-    trainer(3).fit(second, data, ckpt_path=tmp_path / "two.ckpt", weights_only=False)
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, second.state_dict()[name]), name
+    resumes_exactly(**options)

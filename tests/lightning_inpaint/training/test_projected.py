@@ -213,17 +213,8 @@ def test_generator_descends_the_hinge_loss(features, make, trainer):
     torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-7)
 
 
-def test_resuming_with_features_goes_on_exactly(features, make, trainer, tmp_path):
-    whole, data = make(**features)
-    trainer(3).fit(whole, data)
-    first, data = make(**features)
-    run = trainer(2)
-    run.fit(first, data)
-    run.save_checkpoint(tmp_path / "two.ckpt")
-    second, data = make(**features)
-    trainer(3).fit(second, data, ckpt_path=tmp_path / "two.ckpt", weights_only=False)
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, second.state_dict()[name]), name
+def test_resuming_with_features_goes_on_exactly(features, resumes_exactly):
+    resumes_exactly(**features)
 
 
 def test_starts_from_a_trained_generator(make, tmp_path):
