@@ -31,10 +31,10 @@ from scipy import stats
 from torch import Tensor, nn
 
 from lightning_inpaint.generators import load_generator
-from lightning_inpaint.latents import LatentSpace
+from lightning_inpaint.inference.latents import LatentSpace
+from lightning_inpaint.inference.posterior import Evidence, Posterior
 from lightning_inpaint.noise import ChainStreams, Purpose
 from lightning_inpaint.optim import HMC, ChainOptimizer, Seed
-from lightning_inpaint.posterior import Evidence, Posterior
 
 PROJECTIONS = 4
 

@@ -20,11 +20,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lightning_inpaint.compilation import StepCompiler
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
-from lightning_inpaint.latents import LatentSpace
+from lightning_inpaint.inference.compilation import StepCompiler
+from lightning_inpaint.inference.latents import LatentSpace
+from lightning_inpaint.inference.posterior import Evidence, Posterior
 from lightning_inpaint.noise import ChainStreams
-from lightning_inpaint.posterior import Evidence, Posterior
 
 CHANNELS = {"channel_base": 1536, "channel_max": 192}
 

@@ -15,8 +15,8 @@ import time
 import torch
 from presets import hardware, picture_sets, preset
 
-from datamodules import MaskedPictures
 from lightning_inpaint import LatentInpainter
+from lightning_inpaint.datamodules import MaskedPictures
 
 
 def completed(

@@ -21,8 +21,8 @@ from presets import hardware, picture_sets, preset
 from torch import Tensor
 from torchvision.utils import make_grid, save_image
 
-from datamodules import FolderMasks
 from lightning_inpaint import Completions
+from lightning_inpaint.datamodules import FolderMasks
 from lightning_inpaint.evaluation import Classifier, FeatureVectors, frechet_distance
 from lightning_inpaint.evaluation.features import BUNDLED_CLASSIFIER
 

@@ -15,8 +15,8 @@ import torch
 from presets import hardware, picture_sets, preset
 from torch import Tensor
 
-from datamodules import MaskedPictures
 from lightning_inpaint import Completions, LatentInpainter
+from lightning_inpaint.datamodules import MaskedPictures
 
 
 def hole_psnr(result: Completions) -> Tensor:

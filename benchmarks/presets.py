@@ -10,8 +10,8 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser
 
-from datamodules import FolderMasks, GeneratedMasks, MaskedPictures
 from lightning_inpaint import LatentInpainter
+from lightning_inpaint.datamodules import FolderMasks, GeneratedMasks, MaskedPictures
 
 __all__ = ["hardware", "picture_sets", "preset"]
 

@@ -35,13 +35,13 @@ import yaml
 from torch import Tensor, nn
 
 from lightning_inpaint import optim
-from lightning_inpaint.compilation import StepCompiler
 from lightning_inpaint.generators import load_generator
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
-from lightning_inpaint.latents import LatentSpace
+from lightning_inpaint.inference.compilation import StepCompiler
+from lightning_inpaint.inference.latents import LatentSpace
+from lightning_inpaint.inference.posterior import Evidence, Posterior
+from lightning_inpaint.inference.walk import walk
 from lightning_inpaint.noise import ChainStreams, Purpose
-from lightning_inpaint.posterior import Evidence, Posterior
-from lightning_inpaint.walk import walk
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

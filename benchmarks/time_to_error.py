@@ -17,9 +17,9 @@ import pytorch_lightning as pl
 import torch
 from presets import hardware, picture_sets, preset
 
-from datamodules import MaskedPictures
 from lightning_inpaint import SamplerState
-from lightning_inpaint.likelihood import known_psnr, known_weight
+from lightning_inpaint.datamodules import MaskedPictures
+from lightning_inpaint.inference.observation import known_psnr, known_weight
 
 
 class Watch(pl.Callback):

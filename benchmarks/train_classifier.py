@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from datamodules.training_pictures import Pictures, TrainingPictures, read_cifar
+from lightning_inpaint.datamodules.training_pictures import Pictures, TrainingPictures, read_cifar
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.evaluation import Classifier, accuracy, fit_classifier, load_judge
 

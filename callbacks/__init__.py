@@ -1,17 +1,17 @@
 """Lightning callbacks: what is shown, logged and written."""
 
-from callbacks.animation import WalkAnimation
-from callbacks.completion_logger import CompletionLogger
-from callbacks.energy_logger import EnergyLogger
-from callbacks.figure import CompletionFigure
-from callbacks.finish import Finisher, RunResult
-from callbacks.gallery import Gallery
-from callbacks.progress import PictureProgressBar
-from callbacks.resume import finished_ids
-from callbacks.summary import Summary
-from callbacks.tables import EnergyTable
-from callbacks.uncertainty import UncertaintyMaps
-from callbacks.writer import CompletionWriter
+from .animation import WalkAnimation
+from .completion_logger import CompletionLogger
+from .energy_logger import EnergyLogger
+from .figure import CompletionFigure
+from .finish import Finisher, RunResult
+from .gallery import Gallery
+from .progress import PictureProgressBar
+from .resume import finished_ids
+from .summary import Summary
+from .tables import EnergyTable
+from .uncertainty import UncertaintyMaps
+from .writer import CompletionWriter
 
 __all__ = [
     "CompletionFigure",

@@ -12,14 +12,14 @@ from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.atomic import write_bytes
-from callbacks.drawing import contact_sheet, hatched
-from callbacks.finish import writer_of
-from callbacks.imaging import to_array
-from lightning_inpaint.completions import Completions
-from lightning_inpaint.compositing import composite, to_uint8
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.state import SamplerState
+from ..completions import Completions
+from ..errors import UserError
+from ..images.compositing import composite, to_uint8
+from ..inference.state import SamplerState
+from .atomic import write_bytes
+from .drawing import contact_sheet, hatched
+from .finish import writer_of
+from .imaging import to_array
 
 __all__ = ["WalkAnimation"]
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
 
 __all__ = ["explained", "write_bytes", "write_json", "write_text"]
 

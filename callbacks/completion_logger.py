@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pytorch_lightning import LightningModule, Trainer
 
-from callbacks.figure import completions_figure, energies_figure
-from callbacks.finish import Finisher, RunResult
-from callbacks.loggers import log_image
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
+from .figure import completions_figure, energies_figure
+from .finish import Finisher, RunResult
+from .loggers import log_image
 
 __all__ = ["CompletionLogger"]
 

@@ -10,11 +10,11 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.atomic import explained
-from callbacks.finish import gather, writer_of
-from callbacks.loggers import log_metrics
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.state import SamplerState
+from ..errors import UserError
+from ..inference.state import SamplerState
+from .atomic import explained
+from .finish import gather, writer_of
+from .loggers import log_metrics
 
 __all__ = ["EnergyLogger"]
 

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from pytorch_lightning import Trainer
 
-from callbacks.atomic import write_bytes
-from callbacks.drawing import Chart, contact_sheet, hatched, line_chart
-from callbacks.finish import Finisher, RunResult
-from callbacks.imaging import encode, split_masked
-from callbacks.layout import OutputFolder
-from lightning_inpaint.compositing import composite
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
+from ..images.compositing import composite
+from .atomic import write_bytes
+from .drawing import Chart, contact_sheet, hatched, line_chart
+from .finish import Finisher, RunResult
+from .imaging import encode, split_masked
+from .layout import OutputFolder
 
 __all__ = ["CompletionFigure", "completions_figure", "energies_figure", "load_views"]
 

@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import nn
 
-from lightning_inpaint import __version__
+from .. import __version__
 
 __all__ = ["describe_run", "generator_digest"]
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from callbacks.layout import OutputFolder
-from callbacks.records import table_rows
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
+from .layout import OutputFolder
+from .records import table_rows
 
 if TYPE_CHECKING:
-    from callbacks.writer import CompletionWriter
+    from .writer import CompletionWriter
 
 __all__ = ["Finisher", "RunResult", "gather", "writer_of"]
 
@@ -101,7 +101,7 @@ def writer_of(trainer: Trainer, needed_by: object = None) -> CompletionWriter:
     Raises:
         UserError: There is none.
     """
-    from callbacks.writer import CompletionWriter
+    from .writer import CompletionWriter
 
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, CompletionWriter):

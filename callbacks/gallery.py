@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image
 from pytorch_lightning import Trainer
 
-from callbacks.atomic import write_bytes, write_text
-from callbacks.figure import Views, load_views
-from callbacks.finish import Finisher, RunResult
-from callbacks.layout import OutputFolder
-from callbacks.uncertainty import spread_view
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
+from .atomic import write_bytes, write_text
+from .figure import Views, load_views
+from .finish import Finisher, RunResult
+from .layout import OutputFolder
+from .uncertainty import spread_view
 
 __all__ = ["Gallery"]
 

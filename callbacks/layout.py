@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
 
 __all__ = ["OutputFolder"]
 

@@ -9,8 +9,8 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 
-from lightning_inpaint.background import Background
-from lightning_inpaint.state import SamplerState
+from ..inference.background import Background
+from ..inference.state import SamplerState
 
 __all__ = ["PictureProgressBar"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_inpaint.completions import Completions
+from ..completions import Completions
 
 __all__ = ["diversity", "number", "picture_record", "table_rows"]
 

@@ -8,9 +8,9 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from callbacks.atomic import explained, write_json
-from callbacks.layout import OutputFolder
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
+from .atomic import explained, write_json
+from .layout import OutputFolder
 
 __all__ = ["begin_run", "finished_ids", "whole_batches"]
 
@@ -27,7 +27,7 @@ def begin_run(
 
     Args:
         folder: The output folder; made if missing.
-        run: Description of the run (:func:`callbacks.fingerprint.describe_run`).
+        run: Description of the run (:func:`lightning_inpaint.callbacks.fingerprint.describe_run`).
         overwrite: Remove the pictures of an earlier run, whatever its settings.
         write: Whether to touch the folder: one process does, the others only look.
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 
-from callbacks.finish import Finisher, RunResult
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
+from .finish import Finisher, RunResult
 
 __all__ = ["Summary", "summary_text"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 
-from callbacks.atomic import write_text
-from callbacks.finish import Finisher, RunResult
+from .atomic import write_text
+from .finish import Finisher, RunResult
 
 __all__ = ["EnergyTable"]
 

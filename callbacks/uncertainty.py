@@ -10,16 +10,16 @@ import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.atomic import write_bytes
-from callbacks.drawing import heat
-from callbacks.finish import writer_of
-from callbacks.imaging import encode, to_array, without_alpha
-from callbacks.layout import OutputFolder
-from lightning_inpaint.completions import Completions
-from lightning_inpaint.errors import UserError
+from ..completions import Completions
+from ..errors import UserError
+from .atomic import write_bytes
+from .drawing import heat
+from .finish import writer_of
+from .imaging import encode, to_array, without_alpha
+from .layout import OutputFolder
 
 if TYPE_CHECKING:
-    from callbacks.writer import CompletionWriter
+    from .writer import CompletionWriter
 
 __all__ = ["RunningSpread", "UncertaintyMaps", "posterior_spread", "spread_view"]
 

@@ -9,16 +9,16 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import BasePredictionWriter
 
-from callbacks.atomic import explained, write_bytes, write_json
-from callbacks.fingerprint import describe_run
-from callbacks.finish import RunResult, gather
-from callbacks.imaging import PictureFormat, encode, masked_picture, suffix, to_array
-from callbacks.layout import OutputFolder
-from callbacks.records import picture_record
-from callbacks.resume import begin_run, finished_ids, whole_batches
-from lightning_inpaint.completions import Completions
-from lightning_inpaint.compositing import Blend, paste_into_source
-from lightning_inpaint.errors import UserError
+from ..completions import Completions
+from ..errors import UserError
+from ..images.compositing import Blend, paste_into_source
+from .atomic import explained, write_bytes, write_json
+from .fingerprint import describe_run
+from .finish import RunResult, gather
+from .imaging import PictureFormat, encode, masked_picture, suffix, to_array
+from .layout import OutputFolder
+from .records import picture_record
+from .resume import begin_run, finished_ids, whole_batches
 
 __all__ = ["CompletionWriter"]
 
@@ -26,7 +26,7 @@ __all__ = ["CompletionWriter"]
 class CompletionWriter(BasePredictionWriter):
     """Writes each picture's completions, and resumes where an earlier start was interrupted.
 
-    See :class:`callbacks.layout.OutputFolder` for the files. They appear whole or not at all, and the record
+    See :class:`.layout.OutputFolder` for the files. They appear whole or not at all, and the record
     comes last: a picture with a record is finished. Every process writes its own pictures; on
     several machines the folder must be on a file system that all of them see. A second start in the
     same folder continues, and refuses to if settings or generator have changed. A callback that defines

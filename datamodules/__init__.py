@@ -1,11 +1,11 @@
 """LightningDataModules: where masked pictures come from (mask 1 = fill, 0 = known)."""
 
-from datamodules.base import MaskedPictures
-from datamodules.cifar10 import CIFAR10Masks
-from datamodules.collate import Sample, collate
-from datamodules.folder import FolderMasks
-from datamodules.generated import GeneratedMasks
-from datamodules.masks import MASK_KINDS, resolve_masks
+from .base import MaskedPictures
+from .cifar10 import CIFAR10Masks
+from .collate import Sample, collate
+from .folder import FolderMasks
+from .generated import GeneratedMasks
+from .masks import MASK_KINDS, resolve_masks
 
 __all__ = [
     "MASK_KINDS",

@@ -13,14 +13,14 @@ from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.blocks import BlockSampler, block_size
-from datamodules.collate import Sample, Skipped, collate
-from datamodules.fitting import Fit, fit_picture
-from datamodules.inspection import inspect_mask
-from datamodules.pairing import MaskProvider, MaskVariant
-from datamodules.pictures import PictureError
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.sizing import largest_batch
+from ..errors import UserError
+from ..inference.sizing import largest_batch
+from .blocks import BlockSampler, block_size
+from .collate import Sample, Skipped, collate
+from .fitting import Fit, fit_picture
+from .inspection import inspect_mask
+from .pairing import MaskProvider, MaskVariant
+from .pictures import PictureError
 
 __all__ = ["BatchSize", "MaskedPictures"]
 

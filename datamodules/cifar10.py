@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from datamodules.base import BatchSize, MaskedPictures
-from datamodules.collate import Sample
-from datamodules.masks import resolve_masks
-from datamodules.pairing import PictureKey
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
+from .base import BatchSize, MaskedPictures
+from .collate import Sample
+from .masks import resolve_masks
+from .pairing import PictureKey
 
 __all__ = ["CIFAR10Masks"]
 

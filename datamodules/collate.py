@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lightning_inpaint.completions import Source
+from ..completions import Source
 
 __all__ = ["Sample", "Skipped", "collate"]
 

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from datamodules.pictures import PictureError
-from lightning_inpaint.completions import Source
+from ..completions import Source
+from .pictures import PictureError
 
 __all__ = ["Fit", "Fitted", "fit_picture"]
 

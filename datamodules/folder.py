@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datamodules.base import BatchSize, MaskedPictures
-from datamodules.collate import Sample
-from datamodules.fitting import Fit
-from datamodules.jobs import Job, find_jobs
-from datamodules.labels import CIFAR10_CLASSES, label_index
-from datamodules.pictures import read_picture
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
+from .base import BatchSize, MaskedPictures
+from .collate import Sample
+from .fitting import Fit
+from .jobs import Job, find_jobs
+from .labels import CIFAR10_CLASSES, label_index
+from .pictures import read_picture
 
 __all__ = ["FolderMasks"]
 

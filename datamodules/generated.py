@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.base import BatchSize, MaskedPictures
-from datamodules.collate import Sample
-from datamodules.labels import label_index
-from datamodules.masks import resolve_masks
-from datamodules.pairing import PictureKey
-from datamodules.streams import torch_stream
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
+from .base import BatchSize, MaskedPictures
+from .collate import Sample
+from .labels import label_index
+from .masks import resolve_masks
+from .pairing import PictureKey
+from .streams import torch_stream
 
 __all__ = ["GeneratedMasks", "draw_picture"]
 
@@ -70,7 +70,7 @@ class GeneratedMasks(MaskedPictures):
             UserError: if there is no such generator, class or mask.
         """
         # Imported here: the other data modules need no checkpoint readers.
-        from lightning_inpaint.generators import load_generator
+        from ..generators import load_generator
 
         self._network: Any = load_generator(self.generator)
         self._labels = self._classes()

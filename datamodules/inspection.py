@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datamodules.fitting import Fitted
+from .fitting import Fitted
 
 __all__ = ["inspect_mask"]
 

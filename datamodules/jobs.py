@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datamodules.labels import label_from_path, label_index
-from datamodules.listing import FileRef, Listing, list_pictures, number_repeats, stem, unique_ids
-from datamodules.lists import LIST_SUFFIXES, read_list
-from datamodules.masks import MASK_KINDS, resolve_masks
-from datamodules.pairing import (
+from ..errors import UserError
+from .labels import label_from_path, label_index
+from .listing import FileRef, Listing, list_pictures, number_repeats, stem, unique_ids
+from .lists import LIST_SUFFIXES, read_list
+from .masks import MASK_KINDS, resolve_masks
+from .pairing import (
     MaskProvider,
     MaskVariant,
     PictureKey,
@@ -21,8 +22,7 @@ from datamodules.pairing import (
     common_root,
     split_mask_suffix,
 )
-from datamodules.pictures import PictureError
-from lightning_inpaint.errors import UserError
+from .pictures import PictureError
 
 __all__ = ["Job", "find_jobs"]
 

@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators import CIFAR10_CLASSES
+from ..errors import UserError
+from ..generators import CIFAR10_CLASSES
 
 __all__ = ["CIFAR10_CLASSES", "label_from_path", "label_index"]
 

@@ -16,8 +16,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from datamodules.pictures import PictureError
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
+from .pictures import PictureError
 
 __all__ = ["FileRef", "Listing", "list_pictures", "number_repeats", "safe_id", "unique_ids"]
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from datamodules.listing import FileRef
-from datamodules.masks import MASK_KINDS
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
+from .listing import FileRef
+from .masks import MASK_KINDS
 
 __all__ = ["LIST_SUFFIXES", "Row", "read_list"]
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datamodules.pairing import (
+from ..errors import UserError
+from .pairing import (
     AlphaMasks,
     MaskProvider,
     MaskVariant,
@@ -22,8 +23,7 @@ from datamodules.pairing import (
     PictureKey,
     SingleMask,
 )
-from datamodules.streams import numpy_stream
-from lightning_inpaint.errors import UserError
+from .streams import numpy_stream
 
 __all__ = ["MASK_KINDS", "MaskKind", "NamedMasks", "resolve_masks"]
 

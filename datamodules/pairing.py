@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from datamodules.listing import FileRef, list_pictures, printable, stem
-from datamodules.pictures import PictureError, read_alpha, read_mask
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
+from .listing import FileRef, list_pictures, printable, stem
+from .pictures import PictureError, read_alpha, read_mask
 
 __all__ = ["AlphaMasks", "MaskProvider", "MaskVariant", "PairedMasks", "PictureKey", "SingleMask"]
 

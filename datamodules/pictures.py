@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
 
 if TYPE_CHECKING:
-    from datamodules.listing import FileRef
+    from .listing import FileRef
 
 __all__ = [
     "MAX_PIXELS",

@@ -13,10 +13,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from datamodules.labels import CIFAR10_CLASSES
-from datamodules.listing import FileRef, list_pictures
-from datamodules.pictures import read_picture
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
+from .labels import CIFAR10_CLASSES
+from .listing import FileRef, list_pictures
+from .pictures import read_picture
 
 __all__ = ["Pictures", "TrainingBatches", "TrainingPictures", "read_cifar"]
 

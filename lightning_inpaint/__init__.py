@@ -1,9 +1,28 @@
 """Image completions drawn from the posterior of a pre-trained generator, under PyTorch Lightning."""
 
-from .completions import Completions, Source
-from .errors import UserError
-from .module import LatentInpainter
-from .state import SamplerState
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .completions import Completions, Source
+    from .errors import UserError
+    from .inference.state import SamplerState
+    from .module import LatentInpainter
 
 __all__ = ["Completions", "LatentInpainter", "SamplerState", "Source", "UserError"]
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Completions": ".completions",
+    "LatentInpainter": ".module",
+    "SamplerState": ".inference.state",
+    "Source": ".completions",
+    "UserError": ".errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are found when they are used: help and mistakes at the command line need no torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)

@@ -9,23 +9,23 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from .agreement import DrawRecorder
-from .bank import PriorBank
-from .compilation import StepCompiler
 from .completions import Completions
 from .errors import UserError
-from .gathering import gather_completions
 from .generators import adapt_generator, load_generator
 from .generators.stylegan2 import StyleGAN2Generator
-from .latents import LatentSpace
-from .memory import BatchSplitter
+from .inference.agreement import DrawRecorder
+from .inference.bank import PriorBank
+from .inference.compilation import StepCompiler
+from .inference.gathering import gather_completions
+from .inference.latents import LatentSpace
+from .inference.memory import BatchSplitter
+from .inference.posterior import Evidence, NoiseInputs, Posterior, Precision
+from .inference.restarts import chain_number, restart_failed
+from .inference.slots import walk_in_slots
+from .inference.state import SamplerState
+from .inference.walk import Report, Walk, walk
 from .noise import ChainStreams, Purpose
 from .optim import AnnealedHMC, ChainOptimizer
-from .posterior import Evidence, NoiseInputs, Posterior, Precision
-from .restarts import chain_number, restart_failed
-from .slots import walk_in_slots
-from .state import SamplerState
-from .walk import Report, Walk, walk
 
 __all__ = ["LatentInpainter"]
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .compilation import StepCompiler
+    from .inference.compilation import StepCompiler
 
 __all__ = ["ChainStreams", "Purpose", "philox4x32"]
 

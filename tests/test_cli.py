@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import cli
+from lightning_inpaint.commands import program
 from lightning_inpaint.generators import save_generator
 
 
@@ -88,7 +89,7 @@ def test_yaml_and_flags_together(checkpoint, tmp_path):
     config.write_text(
         "model:\n  chains: 2\n  sampler:\n    class_path: lightning_inpaint.optim.Diffusion\n"
         "    init_args: {steps: 4, noise_std: 0.3}\n"
-        "data:\n  class_path: datamodules.GeneratedMasks\n  init_args: {num: 2, label: 0}\n"
+        "data:\n  class_path: lightning_inpaint.datamodules.GeneratedMasks\n  init_args: {num: 2, label: 0}\n"
         "trainer:\n  enable_progress_bar: false\n"
     )
     out = tmp_path / "out"
@@ -153,7 +154,7 @@ def test_a_generator_that_does_not_exist(tmp_path, capsys):
 def test_usage_names_every_command(capsys):
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in cli.COMMANDS)
+    assert all(name in text for name in program.COMMANDS)
     assert cli.main([]) == 2
     assert cli.main(["prdict"]) == 2
     assert "'prdict' is no command" in capsys.readouterr().err
@@ -187,8 +188,8 @@ def test_no_words_at_all_choose_nothing():
 
 def test_the_command_that_resumes_does_not_overwrite():
     words = ["--overwrite", "true", "--model.chains", "2"]
-    assert cli.without_overwrite(words) == ["--model.chains", "2"]
-    assert cli.without_overwrite(["--overwrite=true", "--data.num", "3"]) == ["--data.num", "3"]
+    assert program.without_overwrite(words) == ["--model.chains", "2"]
+    assert program.without_overwrite(["--overwrite=true", "--data.num", "3"]) == ["--data.num", "3"]
 
 
 def test_finished_chains_make_room_for_waiting_pictures(checkpoint, pictures, tmp_path, capsys):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_inpaint.latents import LatentSpace
+from ..inference.latents import LatentSpace
 
 __all__ = ["noise_redraw_psnr", "sample"]
 

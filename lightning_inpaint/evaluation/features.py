@@ -9,8 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from lightning_inpaint.errors import UserError
-
+from ..errors import UserError
 from .classifier import Classifier
 
 __all__ = ["BUNDLED_CLASSIFIER", "FeatureVectors", "Judge", "inception", "load_judge", "vectors"]

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
-
+from ..errors import UserError
+from ..generators.stylegan2 import StyleGAN2Generator
 from .accuracy_score import classification_accuracy_score
 from .drawing import noise_redraw_psnr, sample
 from .features import FeatureVectors, Judge, inception, load_judge, vectors

@@ -25,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 from tqdm import tqdm
 
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
 
 __all__ = ["cache_folder", "cached_path", "fetch"]
 

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.checkpoints.reading import read_state_dict
+from ..errors import UserError
+from .checkpoints.reading import read_state_dict
 
 __all__ = ["WrappedGenerator", "adapt_generator", "import_generator", "looks_importable"]
 

@@ -14,12 +14,12 @@ from urllib.request import url2pathname
 
 from torch import nn
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.checkpoints import READABLE, read_checkpoint
-from lightning_inpaint.generators.checkpoints.native import read_header, save_generator
-from lightning_inpaint.generators.download import cached_path, fetch
-from lightning_inpaint.generators.modules import import_generator, looks_importable
-from lightning_inpaint.generators.published import PUBLISHED
+from ..errors import UserError
+from .checkpoints import READABLE, read_checkpoint
+from .checkpoints.native import read_header, save_generator
+from .download import cached_path, fetch
+from .modules import import_generator, looks_importable
+from .published import PUBLISHED
 
 __all__ = ["bundled_names", "convert", "list_generators", "load_generator", "resolve"]
 

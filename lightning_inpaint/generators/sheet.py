@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
+from ..errors import UserError
+from .stylegan2 import StyleGAN2Generator
 
 __all__ = ["draw_samples", "sample_grid"]
 

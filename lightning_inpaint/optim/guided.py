@@ -9,9 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..diffusion import ScheduleName, make_schedule, predict_start
 from ..noise import ChainStreams, Purpose
 from .base import ChainOptimizer, Closure, require_positive
+from .schedule import ScheduleName, make_schedule, predict_start
 
 __all__ = ["Diffusion", "Seed", "clip_gradient", "reverse_step"]
 

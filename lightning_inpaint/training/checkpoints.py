@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
 
 __all__ = ["WholeCheckpoints", "check_settings"]
 

@@ -8,13 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_inpaint.generators.stylegan2 import (
+from ..generators.stylegan2 import (
     LRELU_GAIN,
     EqualizedLinear,
     leaky_relu,
     second_moment_norm,
 )
-
 from .losses import discriminator_loss, generator_loss, mismatch_loss
 
 __all__ = ["Discriminator", "group_deviation"]

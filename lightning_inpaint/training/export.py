@@ -11,10 +11,9 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.checkpoints.native import save_generator
-from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
-
+from ..errors import UserError
+from ..generators.checkpoints.native import save_generator
+from ..generators.stylegan2 import StyleGAN2Generator
 from .module import GeneratorTraining
 from .start import discriminator_path, save_discriminator
 

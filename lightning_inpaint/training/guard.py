@@ -8,8 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from lightning_inpaint.errors import UserError
-
+from ..errors import UserError
 from .module import GeneratorTraining
 
 __all__ = ["DivergenceGuard"]

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.evaluation.classifier import Classifier
-from lightning_inpaint.evaluation.features import load_judge
-
+from ..errors import UserError
+from ..evaluation.classifier import Classifier
+from ..evaluation.features import load_judge
 from .pretrained import leave_out
 from .start import bundled_or_file
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
-
+from ..errors import UserError
+from ..generators.stylegan2 import StyleGAN2Generator
 from .augment import diff_augment, operations
 from .checkpoints import check_settings
 from .discriminator import Discriminator

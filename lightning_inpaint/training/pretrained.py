@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from lightning_inpaint.errors import UserError
+from ..errors import UserError
 
 __all__ = ["FeaturePyramid", "leave_out", "load_pyramid"]
 

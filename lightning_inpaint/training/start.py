@@ -9,10 +9,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators import load_generator
-from lightning_inpaint.generators.checkpoints.native import write_tensors
-from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
+from ..errors import UserError
+from ..generators import load_generator
+from ..generators.checkpoints.native import write_tensors
+from ..generators.stylegan2 import StyleGAN2Generator
 
 __all__ = ["discriminator_path", "judge_from", "save_discriminator", "start_from"]
 

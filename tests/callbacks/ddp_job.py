@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger
 
-from callbacks import (
+from lightning_inpaint.callbacks import (
     CompletionFigure,
     CompletionLogger,
     CompletionWriter,

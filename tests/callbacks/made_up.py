@@ -8,8 +8,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_inpaint.completions import Completions, Source
-from lightning_inpaint.compositing import composite
-from lightning_inpaint.state import SamplerState
+from lightning_inpaint.images.compositing import composite
+from lightning_inpaint.inference.state import SamplerState
 
 RESOLUTION = 8
 STEPS = 30

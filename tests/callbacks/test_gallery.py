@@ -10,8 +10,8 @@ import subprocess
 import pytest
 from PIL import Image
 
-from callbacks import CompletionWriter, Gallery, UncertaintyMaps
-from callbacks.gallery import _page
+from lightning_inpaint.callbacks import CompletionWriter, Gallery, UncertaintyMaps
+from lightning_inpaint.callbacks.gallery import _page
 from tests.callbacks.made_up import files_below
 
 BROWSER = next(

@@ -5,7 +5,12 @@ import csv
 import pytest
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from callbacks import CompletionLogger, CompletionWriter, EnergyLogger, PictureProgressBar
+from lightning_inpaint.callbacks import (
+    CompletionLogger,
+    CompletionWriter,
+    EnergyLogger,
+    PictureProgressBar,
+)
 from lightning_inpaint.errors import UserError
 from tests.callbacks.made_up import files_below
 

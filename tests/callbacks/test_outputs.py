@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from callbacks import (
+from lightning_inpaint.callbacks import (
     CompletionFigure,
     CompletionWriter,
     EnergyTable,
@@ -18,9 +18,9 @@ from callbacks import (
     UncertaintyMaps,
     WalkAnimation,
 )
-from callbacks.drawing import Chart, contact_sheet, heat, line_chart
-from callbacks.imaging import without_alpha
-from callbacks.uncertainty import RunningSpread, posterior_spread, spread_view
+from lightning_inpaint.callbacks.drawing import Chart, contact_sheet, heat, line_chart
+from lightning_inpaint.callbacks.imaging import without_alpha
+from lightning_inpaint.callbacks.uncertainty import RunningSpread, posterior_spread, spread_view
 from lightning_inpaint.errors import UserError
 from tests.callbacks.made_up import files_below
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from torch import nn
 
-from callbacks import (
+from lightning_inpaint.callbacks import (
     CompletionFigure,
     CompletionWriter,
     EnergyTable,
@@ -14,8 +14,8 @@ from callbacks import (
     UncertaintyMaps,
     finished_ids,
 )
-from callbacks.fingerprint import generator_digest
-from callbacks.resume import whole_batches
+from lightning_inpaint.callbacks.fingerprint import generator_digest
+from lightning_inpaint.callbacks.resume import whole_batches
 from lightning_inpaint.errors import UserError
 from tests.callbacks.made_up import files_below
 

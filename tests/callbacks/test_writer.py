@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from callbacks import CompletionWriter, UncertaintyMaps, WalkAnimation
-from callbacks.atomic import write_bytes
-from callbacks.imaging import masked_picture, split_masked
-from callbacks.layout import OutputFolder
-from callbacks.records import diversity
+from lightning_inpaint.callbacks import CompletionWriter, UncertaintyMaps, WalkAnimation
+from lightning_inpaint.callbacks.atomic import write_bytes
+from lightning_inpaint.callbacks.imaging import masked_picture, split_masked
+from lightning_inpaint.callbacks.layout import OutputFolder
+from lightning_inpaint.callbacks.records import diversity
 from lightning_inpaint.errors import UserError
 from tests.callbacks.made_up import Pictures, collate, files_below
 

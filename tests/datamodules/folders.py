@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 from PIL import Image
 
-from datamodules import FolderMasks
+from lightning_inpaint.datamodules import FolderMasks
 
 
 def picture(seed=0, size=(32, 32)):

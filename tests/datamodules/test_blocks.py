@@ -3,7 +3,7 @@
 import pytest
 from torch.utils.data import DataLoader
 
-from datamodules.blocks import BlockSampler, block_size
+from lightning_inpaint.datamodules.blocks import BlockSampler, block_size
 
 
 @pytest.mark.parametrize("devices", [1, 2, 3])

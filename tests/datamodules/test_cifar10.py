@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules import CIFAR10Masks
+from lightning_inpaint.datamodules import CIFAR10Masks
 from lightning_inpaint.errors import UserError
 
 torchvision = pytest.importorskip("torchvision")

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.fitting import fit_picture
-from datamodules.inspection import inspect_mask
-from datamodules.pictures import PictureError
+from lightning_inpaint.datamodules.fitting import fit_picture
+from lightning_inpaint.datamodules.inspection import inspect_mask
+from lightning_inpaint.datamodules.pictures import PictureError
 
 SIDES = st.integers(1, 70)
 

@@ -9,7 +9,7 @@ import torch
 from folders import loaded, mask, picture, samples, write, zipped
 from pytorch_lightning import LightningModule, Trainer
 
-from datamodules import FolderMasks
+from lightning_inpaint.datamodules import FolderMasks
 from lightning_inpaint.errors import UserError
 
 

@@ -8,7 +8,7 @@ import awkward_files as awkward
 import pytest
 from folders import loaded
 
-from datamodules import FolderMasks
+from lightning_inpaint.datamodules import FolderMasks
 
 
 @pytest.fixture(scope="module")

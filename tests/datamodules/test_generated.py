@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import lightning_inpaint.generators as generators
-from datamodules import GeneratedMasks
+from lightning_inpaint.datamodules import GeneratedMasks
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from datamodules.masks import MASK_KINDS, NamedMasks, resolve_masks
-from datamodules.streams import stream_key
+from lightning_inpaint.datamodules.masks import MASK_KINDS, NamedMasks, resolve_masks
+from lightning_inpaint.datamodules.streams import stream_key
 from lightning_inpaint.errors import UserError
 
 SIZES = [(32, 32), (33, 31), (1, 1), (1, 40), (7, 2), (64, 16)]

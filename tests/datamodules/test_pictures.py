@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import pictures
-from datamodules.listing import FileRef
-from datamodules.pictures import PictureError, read_alpha, read_mask, read_picture
+from lightning_inpaint.datamodules import pictures
+from lightning_inpaint.datamodules.listing import FileRef
+from lightning_inpaint.datamodules.pictures import PictureError, read_alpha, read_mask, read_picture
 
 
 def save(path, data):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import cli
-from lightning_inpaint import commands
+from lightning_inpaint.commands import program, tools
 from lightning_inpaint.generators import save_generator
 
 ROOT = Path(__file__).parents[2]
@@ -109,7 +109,7 @@ def run(words):
     command, rest = words[2], words[3:]
     given = options(rest)
     if command == "evaluate":  # needs thousands of pictures
-        commands.parsed(cli.evaluate, commands.EVALUATE_OPTIONS, rest)
+        tools.parsed(program.evaluate, tools.EVALUATE_OPTIONS, rest)
         return 0
     if command == "predict":
         rest = replaced(rest, "--trainer.devices", "1")

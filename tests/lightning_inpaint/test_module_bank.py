@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_inpaint.bank import PriorBank
-from lightning_inpaint.latents import LatentSpace
-from lightning_inpaint.likelihood import masked_squared_error
+from lightning_inpaint.inference.bank import PriorBank
+from lightning_inpaint.inference.latents import LatentSpace
+from lightning_inpaint.inference.observation import masked_squared_error
 
 
 class Shades(nn.Module):

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from lightning_inpaint import LatentInpainter
-from lightning_inpaint.agreement import agreement
-from lightning_inpaint.memory import BatchSplitter, is_out_of_memory
+from lightning_inpaint.inference.agreement import agreement
+from lightning_inpaint.inference.memory import BatchSplitter, is_out_of_memory
+from lightning_inpaint.inference.restarts import shell_limit
 from lightning_inpaint.optim import HMC, MAP, AnnealedHMC, Diffusion, Langevin, Particles, Seed
-from lightning_inpaint.restarts import shell_limit
 
 
 def batch_of(pictures, channels, names=None):

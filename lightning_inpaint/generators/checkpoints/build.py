@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
+from ...errors import UserError
+from ..stylegan2 import StyleGAN2Generator
 
 __all__ = ["build_stylegan2", "channel_rule"]
 

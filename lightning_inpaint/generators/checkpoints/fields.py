@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.checkpoints.records import Persistent
+from ...errors import UserError
+from .records import Persistent
 
 __all__ = ["child", "integer", "number"]
 

@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.checkpoints.build import build_stylegan2
-from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
+from ...errors import UserError
+from ..stylegan2 import StyleGAN2Generator
+from .build import build_stylegan2
 
 __all__ = ["load_native", "read_header", "save_generator", "write_tensors"]
 

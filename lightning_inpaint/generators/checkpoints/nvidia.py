@@ -16,12 +16,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.checkpoints.build import build_stylegan2, channel_rule
-from lightning_inpaint.generators.checkpoints.fields import child, integer, number
-from lightning_inpaint.generators.checkpoints.records import Persistent, TensorRecord
-from lightning_inpaint.generators.checkpoints.tensors import TensorReader
-from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
+from ...errors import UserError
+from ..stylegan2 import StyleGAN2Generator
+from .build import build_stylegan2, channel_rule
+from .fields import child, integer, number
+from .records import Persistent, TensorRecord
+from .tensors import TensorReader
 
 __all__ = ["is_nvidia", "load_nvidia"]
 

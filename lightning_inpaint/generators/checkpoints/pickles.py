@@ -15,8 +15,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, cast
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.checkpoints.records import (
+from ...errors import UserError
+from .records import (
     BUILDERS,
     INERT_NAMES,
     NEW_OBJECTS,

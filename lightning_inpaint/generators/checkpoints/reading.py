@@ -10,14 +10,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.checkpoints.native import load_native, read_safetensors
-from lightning_inpaint.generators.checkpoints.nvidia import is_nvidia, load_nvidia
-from lightning_inpaint.generators.checkpoints.pickles import read_pickle
-from lightning_inpaint.generators.checkpoints.records import TensorRecord
-from lightning_inpaint.generators.checkpoints.rosinality import is_rosinality, load_rosinality
-from lightning_inpaint.generators.checkpoints.tensors import TensorReader
-from lightning_inpaint.generators.checkpoints.torch_files import is_torch_file, read_torch_file
+from ...errors import UserError
+from .native import load_native, read_safetensors
+from .nvidia import is_nvidia, load_nvidia
+from .pickles import read_pickle
+from .records import TensorRecord
+from .rosinality import is_rosinality, load_rosinality
+from .tensors import TensorReader
+from .torch_files import is_torch_file, read_torch_file
 
 __all__ = ["READABLE", "open_plain", "read_checkpoint", "read_state_dict"]
 

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.checkpoints.build import build_stylegan2, channel_rule
-from lightning_inpaint.generators.checkpoints.nvidia import filter_taps
-from lightning_inpaint.generators.checkpoints.records import TensorRecord
-from lightning_inpaint.generators.checkpoints.tensors import TensorReader
-from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
+from ...errors import UserError
+from ..stylegan2 import StyleGAN2Generator
+from .build import build_stylegan2, channel_rule
+from .nvidia import filter_taps
+from .records import TensorRecord
+from .tensors import TensorReader
 
 __all__ = ["is_rosinality", "load_rosinality"]
 

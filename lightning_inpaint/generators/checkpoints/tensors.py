@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.checkpoints.records import (
+from ...errors import UserError
+from .records import (
     StorageBytes,
     StorageRecord,
     TensorRecord,
 )
-from lightning_inpaint.generators.checkpoints.torch_files import is_torch_file, read_torch_file
+from .torch_files import is_torch_file, read_torch_file
 
 __all__ = ["TensorReader"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.checkpoints.pickles import read_pickle
-from lightning_inpaint.generators.checkpoints.records import STORAGE_DTYPES, StorageRecord
+from ...errors import UserError
+from .pickles import read_pickle
+from .records import STORAGE_DTYPES, StorageRecord
 
 __all__ = ["is_torch_file", "read_torch_file"]
 

@@ -7,7 +7,7 @@ from PIL import Image
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators import load_generator, sample_grid
 from lightning_inpaint.generators.sheet import draw_samples
-from lightning_inpaint.latents import LatentSpace
+from lightning_inpaint.inference.latents import LatentSpace
 
 
 def test_cells_are_the_generators_pictures(tmp_path, tiny_generator):

@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
-from datamodules.training_pictures import TrainingPictures
+from lightning_inpaint.datamodules.training_pictures import TrainingPictures
 from lightning_inpaint.training import GeneratorTraining
 
 TINY = {

@@ -9,7 +9,7 @@ import sys
 import pytorch_lightning as pl
 import torch
 
-from datamodules.training_pictures import TrainingPictures
+from lightning_inpaint.datamodules.training_pictures import TrainingPictures
 from lightning_inpaint.training import AverageGenerator, GeneratorTraining
 from tests.lightning_inpaint.training.conftest import TINY
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import cli
-from datamodules.training_pictures import TrainingPictures
+from lightning_inpaint.datamodules.training_pictures import TrainingPictures
 from lightning_inpaint.generators import load_generator
 from lightning_inpaint.training import GeneratorTraining
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lightning_inpaint.latents import LatentSpace
+from lightning_inpaint.inference.latents import LatentSpace
+from lightning_inpaint.inference.posterior import Evidence, Posterior
+from lightning_inpaint.inference.slots import walk_in_slots
+from lightning_inpaint.inference.walk import walk
 from lightning_inpaint.noise import ChainStreams, Purpose
 from lightning_inpaint.optim import SAMPLERS
-from lightning_inpaint.posterior import Evidence, Posterior
-from lightning_inpaint.slots import walk_in_slots
-from lightning_inpaint.walk import walk
 
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
 

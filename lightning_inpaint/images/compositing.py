@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from lightning_inpaint.completions import Source
-from lightning_inpaint.membrane import membrane
+from ..completions import Source
+from .membrane import membrane
 
 __all__ = ["Blend", "composite", "gradient_blend", "paste_into_source", "to_uint8"]
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..optim.base import ChainOptimizer
 from .agreement import DrawRecorder
-from .likelihood import masked_squared_error
-from .optim.base import ChainOptimizer
+from .observation import masked_squared_error
 from .posterior import Posterior
 
 __all__ = ["Report", "Walk", "walk"]

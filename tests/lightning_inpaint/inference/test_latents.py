@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
-from lightning_inpaint.latents import LatentSpace, parse_latents, smooth
+from lightning_inpaint.inference.latents import LatentSpace, parse_latents, smooth
 
 
 def test_names_come_apart():

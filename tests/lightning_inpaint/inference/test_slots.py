@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from lightning_inpaint import LatentInpainter, UserError
-from lightning_inpaint.compilation import StepCompiler
-from lightning_inpaint.latents import LatentSpace
-from lightning_inpaint.likelihood import known_psnr
+from lightning_inpaint.inference.compilation import StepCompiler
+from lightning_inpaint.inference.latents import LatentSpace
+from lightning_inpaint.inference.observation import known_psnr
+from lightning_inpaint.inference.posterior import Evidence, Posterior
+from lightning_inpaint.inference.slots import walk_in_slots
+from lightning_inpaint.inference.walk import walk
 from lightning_inpaint.noise import ChainStreams, Purpose
 from lightning_inpaint.optim import MAP
-from lightning_inpaint.posterior import Evidence, Posterior
-from lightning_inpaint.slots import walk_in_slots
-from lightning_inpaint.walk import walk
 
 STEPS, TARGET = 40, 20.0
 

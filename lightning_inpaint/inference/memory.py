@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .completions import Completions
+from ..completions import Completions
 
 __all__ = ["BatchSplitter", "is_out_of_memory", "part_of"]
 

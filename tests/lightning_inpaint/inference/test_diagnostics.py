@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightning_inpaint.diagnostics import bulk_ess, rank_normalize, split_rhat
+from lightning_inpaint.inference.diagnostics import bulk_ess, rank_normalize, split_rhat
 
 
 def autoregression(rho: float, draws: int, chains: int, seed: int = 0) -> torch.Tensor:

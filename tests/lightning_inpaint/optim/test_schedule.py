@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_inpaint.diffusion import make_schedule, predict_start
+from lightning_inpaint.optim.schedule import make_schedule, predict_start
 
 
 def test_linear_schedule_is_the_seeds():

@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..noise import ChainStreams, Purpose
+from ..optim.base import Advance, Closure
 from .compilation import StepCompiler
 from .latents import LatentSpace
-from .likelihood import known_weight, masked_squared_error
-from .noise import ChainStreams, Purpose
-from .optim.base import Advance, Closure
+from .observation import known_weight, masked_squared_error
 
 __all__ = ["CompiledClosure", "Evidence", "NoiseInputs", "Posterior", "Precision"]
 

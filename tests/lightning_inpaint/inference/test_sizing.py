@@ -7,12 +7,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from datamodules.base import MaskedPictures
-from datamodules.collate import Sample
 from lightning_inpaint import LatentInpainter
-from lightning_inpaint.latents import LatentSpace
+from lightning_inpaint.datamodules.base import MaskedPictures
+from lightning_inpaint.datamodules.collate import Sample
+from lightning_inpaint.inference.latents import LatentSpace
+from lightning_inpaint.inference.sizing import bytes_per_chain, largest_batch
 from lightning_inpaint.optim import MAP
-from lightning_inpaint.sizing import bytes_per_chain, largest_batch
 
 CPU = torch.device("cpu")
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..noise import ChainStreams, Purpose
 from .latents import LatentSpace
-from .noise import ChainStreams, Purpose
 
 __all__ = ["PriorBank"]
 

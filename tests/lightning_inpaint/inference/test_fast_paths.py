@@ -7,15 +7,15 @@ from functools import partial
 import pytest
 import torch
 
-from lightning_inpaint import compilation
-from lightning_inpaint.compilation import StepCompiler, missing_compiler
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
-from lightning_inpaint.latents import LatentSpace
-from lightning_inpaint.likelihood import known_psnr
+from lightning_inpaint.inference import compilation
+from lightning_inpaint.inference.compilation import StepCompiler, missing_compiler
+from lightning_inpaint.inference.latents import LatentSpace
+from lightning_inpaint.inference.observation import known_psnr
+from lightning_inpaint.inference.posterior import Evidence, Posterior
+from lightning_inpaint.inference.walk import walk
 from lightning_inpaint.noise import ChainStreams, Purpose
 from lightning_inpaint.optim import MAP, SAMPLERS, AnnealedHMC, Diffusion, Seed
-from lightning_inpaint.posterior import Evidence, Posterior
-from lightning_inpaint.walk import walk
 
 CPU = torch.device("cpu")
 
@@ -237,7 +237,7 @@ def test_no_compiler_is_one_line_and_eager(monkeypatch, caplog):
     monkeypatch.setattr(compilation.shutil, "which", lambda name: None)
     assert "C++" in missing_compiler(CPU)
     compiler, x = StepCompiler(), torch.randn(2, 16)
-    with caplog.at_level(logging.WARNING, "lightning_inpaint.compilation"):
+    with caplog.at_level(logging.WARNING, "lightning_inpaint.inference.compilation"):
         for _ in range(3):
             assert torch.equal(compiler("twice", lambda x: (2 * x,), [x])[0], 2 * x)
     assert [r.message for r in caplog.records] == [
@@ -255,10 +255,10 @@ def test_failing_compiler_is_one_line_and_eager(where, caplog):
     make = broken if where == "backend" else backend([])
     compiler, x = StepCompiler(backend=make), torch.ones(2, 16)
     step = (lambda x: (2 * x,)) if where == "backend" else failing
-    with caplog.at_level(logging.WARNING, "lightning_inpaint.compilation"):
+    with caplog.at_level(logging.WARNING, "lightning_inpaint.inference.compilation"):
         for _ in range(2):
             assert torch.equal(compiler("twice", step, [x])[0], 2 * x)
-    ours = [r for r in caplog.records if r.name == "lightning_inpaint.compilation"]
+    ours = [r for r in caplog.records if r.name == "lightning_inpaint.inference.compilation"]
     assert len(ours) == 1
 
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..optim.base import ChainOptimizer
 from .diagnostics import bulk_ess, split_rhat
-from .optim.base import ChainOptimizer
 from .posterior import Posterior
 
 __all__ = ["DrawRecorder", "agreement"]

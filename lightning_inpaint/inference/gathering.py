@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..completions import Completions
+from ..images.compositing import composite, to_uint8
 from .agreement import agreement
-from .completions import Completions
-from .compositing import composite, to_uint8
-from .likelihood import known_psnr
+from .observation import known_psnr
 from .posterior import Evidence
 from .walk import Walk
 

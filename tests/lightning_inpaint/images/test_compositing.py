@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from lightning_inpaint.completions import Source
-from lightning_inpaint.compositing import (
+from lightning_inpaint.images.compositing import (
     composite,
     gradient_blend,
     paste_into_source,
     to_uint8,
 )
-from lightning_inpaint.membrane import membrane
+from lightning_inpaint.images.membrane import membrane
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_membrane_at_the_default_tolerance_is_within_half_a_grey_level(rng):
 
 
 def test_the_work_does_not_grow_with_the_size_of_a_hole_at_the_border(rng, monkeypatch):
-    from lightning_inpaint import membrane as module
+    from lightning_inpaint.images import membrane as module
 
     solves = []
     cycle = module._v_cycle

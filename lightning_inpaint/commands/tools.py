@@ -60,7 +60,7 @@ def device(name: str) -> Any:
     """
     import torch
 
-    from lightning_inpaint.errors import UserError
+    from ..errors import UserError
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -75,7 +75,7 @@ def device(name: str) -> Any:
 def generators(args: list[str]) -> int:
     """List what ``--model.generator`` knows by name."""
     parsed(generators, [], args)
-    from lightning_inpaint.generators import list_generators
+    from ..generators import list_generators
 
     print(list_generators())
     return 0
@@ -90,7 +90,7 @@ def convert(args: list[str]) -> int:
         ("--weights", {"default": "G_ema", "choices": ["G_ema", "G"]}),
     ]
     given = parsed(convert, options, args)
-    from lightning_inpaint.generators import convert as write
+    from ..generators import convert as write
 
     path = write(given.source, given.target, given.dtype, weights=given.weights)
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
@@ -110,8 +110,8 @@ def sample(args: list[str]) -> int:
         ),
     ]
     given = parsed(sample, options, args)
-    from lightning_inpaint.generators import load_generator
-    from lightning_inpaint.generators.sheet import sample_grid
+    from ..generators import load_generator
+    from ..generators.sheet import sample_grid
 
     size = {"columns": given.columns, "rows": given.columns}
     network = load_generator(given.generator)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lightning_inpaint.likelihood import known_psnr, known_weight, masked_squared_error
+from lightning_inpaint.inference.observation import known_psnr, known_weight, masked_squared_error
 
 
 def test_only_known_pixels_count_and_pictures_stay_apart():

@@ -7,9 +7,9 @@ from torch import nn
 from lightning_inpaint import LatentInpainter
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
-from lightning_inpaint.latents import LatentSpace
+from lightning_inpaint.inference.latents import LatentSpace
+from lightning_inpaint.inference.sizing import bytes_per_chain
 from lightning_inpaint.optim import MAP
-from lightning_inpaint.sizing import bytes_per_chain
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .generators.stylegan2 import LRELU_GAIN, StyleGAN2Generator
+from ..generators.stylegan2 import LRELU_GAIN, StyleGAN2Generator
 
 __all__ = [
     "BASES",

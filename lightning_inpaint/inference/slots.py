@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ..optim.base import ChainOptimizer
 from .background import Background
-from .likelihood import masked_squared_error
-from .optim.base import ChainOptimizer
+from .observation import masked_squared_error
 from .posterior import Posterior
 from .walk import Report, Walk
 

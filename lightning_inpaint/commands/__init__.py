@@ -1,0 +1,5 @@
+"""The command line; see :func:`main`."""
+
+from .program import main
+
+__all__ = ["main"]

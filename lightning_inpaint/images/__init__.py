@@ -1,0 +1,1 @@
+"""Pictures: known pixels put back, and the gradient-domain blend."""
