@@ -181,8 +181,8 @@ def test_convert_sample_and_list(checkpoint, tmp_path, capsys):
 
 def test_no_words_at_all_choose_nothing():
     """The README's first command has none."""
-    assert not cli.mentions([], "data")
-    assert cli.short_names([]) == []
+    assert not program.mentions([], "data")
+    assert program.short_names([]) == []
     assert cli.main(["predict", "--print_config"]) == 0
 
 
