@@ -25,6 +25,7 @@ from lightning_inpaint import Completions
 from lightning_inpaint.datamodules import FolderMasks
 from lightning_inpaint.evaluation import Classifier, FeatureVectors, frechet_distance
 from lightning_inpaint.evaluation.features import BUNDLED_CLASSIFIER
+from lightning_inpaint.images.levels import from_uint8
 
 
 def diversity(result: Completions) -> Tensor:
@@ -59,7 +60,7 @@ def features(network: FeatureVectors, pictures: Tensor) -> Tensor:
 @torch.no_grad()
 def accuracy(classifier: Classifier, pictures: Tensor, labels: Tensor) -> float:
     """Share of uint8 pictures that the classifier puts into ``labels``."""
-    scores = [classifier(part.float() / 127.5 - 1) for part in pictures.split(500)]
+    scores = [classifier(from_uint8(part)) for part in pictures.split(500)]
     return float((torch.cat(scores).argmax(dim=1) == labels).float().mean())
 
 

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from ..completions import Completions
 from ..errors import UserError
-from ..images.compositing import composite, to_uint8
+from ..images.compositing import composite
+from ..images.levels import to_uint8
+from ..images.sheet import contact_sheet, hatched
 from ..inference.state import SamplerState
 from .atomic import write_bytes
-from .drawing import contact_sheet, hatched
 from .finish import writer_of
 from .imaging import to_array
 

@@ -14,8 +14,9 @@ from pytorch_lightning import Trainer
 
 from ..errors import UserError
 from ..images.compositing import composite
+from ..images.sheet import contact_sheet, hatched
 from .atomic import write_bytes
-from .drawing import Chart, contact_sheet, hatched, line_chart
+from .chart import Chart, line_chart
 from .finish import Finisher, RunResult
 from .imaging import encode, split_masked
 from .layout import OutputFolder

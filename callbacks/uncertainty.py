@@ -13,7 +13,7 @@ from torch import Tensor
 from ..completions import Completions
 from ..errors import UserError
 from .atomic import write_bytes
-from .drawing import heat
+from .chart import heat
 from .finish import writer_of
 from .imaging import encode, to_array, without_alpha
 from .layout import OutputFolder

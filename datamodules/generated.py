@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..images.levels import to_uint8
 from .base import BatchSize, MaskedPictures
 from .collate import Sample
 from .labels import label_index
@@ -120,8 +121,7 @@ def draw_picture(network: Any, label: int, stream: torch.Generator) -> np.ndarra
     labels = torch.tensor([label]) if label >= 0 else None
     with torch.inference_mode():
         image = _with_noise(network, z, labels, stream)[0]
-    levels = ((image.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return levels.permute(1, 2, 0).numpy()
+    return to_uint8(image).permute(1, 2, 0).numpy()
 
 
 def _with_noise(network: Any, z: Tensor, labels: Tensor | None, stream: torch.Generator) -> Tensor:

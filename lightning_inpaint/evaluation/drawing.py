@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..images.levels import to_uint8
 from ..inference.latents import LatentSpace
 
 __all__ = ["noise_redraw_psnr", "sample"]
@@ -43,8 +44,7 @@ def sample(
         noise = [torch.randn(n, 1, *s, generator=stream).to(device) for s in shapes]
         picked = None if labels is None else labels[start : start + n].to(device)
         drawn = draw(z, picked, noise)
-        scaled = drawn.float().clamp(-1, 1).add(1).mul(127.5).round()
-        pictures.append(scaled.to("cpu", torch.uint8))
+        pictures.append(to_uint8(drawn).cpu())
     return torch.cat(pictures), labels
 
 

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..images.levels import from_uint8
 from .classifier import Classifier
 
 __all__ = ["BUNDLED_CLASSIFIER", "FeatureVectors", "Judge", "inception", "load_judge", "vectors"]
@@ -34,7 +35,7 @@ class FeatureVectors(nn.Module):
     @torch.no_grad()
     def forward(self, pictures: Tensor) -> Tensor:
         """Features, float32."""
-        scaled = pictures.to(torch.float32).div(127.5).sub(1)
+        scaled = from_uint8(pictures)
         levels = self.classifier.features(scaled.contiguous(memory_format=torch.channels_last))
         return self.classifier.pooled(levels)
 

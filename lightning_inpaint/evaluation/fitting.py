@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..images.levels import from_uint8
 from .classifier import Classifier
 
 __all__ = ["accuracy", "fit_classifier"]
@@ -17,10 +18,6 @@ MOMENTUM = 0.85
 # Jordan's values: a learning rate per 1024 examples that does not depend on the momentum.
 KILO = 1024 * (1 + 1 / (1 - MOMENTUM))
 LEARNING_RATE, WEIGHT_DECAY, NORM_FACTOR = 11.5 / KILO, 0.0153 * 1024 / KILO, 64
-
-
-def _scaled(pictures: Tensor) -> Tensor:
-    return pictures.to(torch.float32).div(127.5).sub(1)
 
 
 def _batches(
@@ -33,7 +30,7 @@ def _batches(
     mirror = mirror ^ bool(epoch % 2)
     side = pictures.shape[-1]
     for rows in torch.randperm(len(pictures), generator=stream).split(size):
-        padded = F.pad(_scaled(pictures[rows]), (2,) * 4, mode="reflect").permute(0, 2, 3, 1)
+        padded = F.pad(from_uint8(pictures[rows]), (2,) * 4, mode="reflect").permute(0, 2, 3, 1)
         shift = torch.randint(0, 5, (2, len(rows), 1), generator=stream)
         y, x = shift + torch.arange(side)
         x = torch.where(mirror[rows][:, None], x.flip(1), x)
@@ -124,7 +121,7 @@ def fit_classifier(
         torch.manual_seed(seed)
         net = Classifier(widths, int(labels.max()) + 1)
     if start is None:
-        net.init_whitening(_scaled(pictures[:5000]))
+        net.init_whitening(from_uint8(pictures[:5000]))
     else:
         net = _trainable(start)
     net = net.to(memory_format=torch.channels_last).train()
@@ -159,6 +156,6 @@ def accuracy(net: Classifier, pictures: Tensor, labels: Tensor) -> float:
     """Share of uint8 pictures (N, 3, 32, 32) classified right, mean logits with the mirror image."""
     right = 0
     for part, y in zip(pictures.split(500), labels.split(500), strict=True):
-        x = _scaled(part)
+        x = from_uint8(part)
         right += int(((net(x) + net(x.flip(3))).argmax(dim=1) == y).sum())
     return right / len(labels)

@@ -14,6 +14,7 @@ from torchvision.utils import make_grid, save_image
 
 from ..errors import UserError
 from ..generators.stylegan2 import StyleGAN2Generator
+from ..images.levels import from_uint8
 from .accuracy_score import classification_accuracy_score
 from .drawing import noise_redraw_psnr, sample
 from .features import FeatureVectors, Judge, inception, load_judge, vectors
@@ -178,8 +179,7 @@ def _compared(first: Tensor, second: Tensor, drawn: Tensor) -> dict[str, dict[st
 def _accuracy(judge: Judge, pictures: Tensor, labels: Tensor, device: torch.device) -> float:
     network = judge.classifier.to(device)
     guesses = [
-        network(part.to(device).float().div(127.5).sub(1)).argmax(dim=1).cpu()
-        for part in pictures.split(500)
+        network(from_uint8(part.to(device))).argmax(dim=1).cpu() for part in pictures.split(500)
     ]
     return float((torch.cat(guesses) == labels).float().mean())
 

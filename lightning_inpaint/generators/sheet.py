@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..images.levels import to_uint8
+from ..images.sheet import contact_sheet
 from .stylegan2 import StyleGAN2Generator
 
 __all__ = ["draw_samples", "sample_grid"]
-
-_TEXT, _PAPER = (32, 32, 32), (255, 255, 255)
 
 
 def sample_grid(
@@ -74,7 +73,13 @@ def sample_grid(
         else [f"seeds {seed + r * columns}-" for r in range(count)]
     )
     column_names = [str(seed + k) if labels is not None else f"+{k}" for k in range(columns)]
-    sheet = _paste(pictures, row_names, column_names, scale)
+    cells = list(pictures.permute(0, 2, 3, 1).numpy())
+    pixels = pictures.shape[-1]
+    sheet = contact_sheet(
+        [(name, cells[r * columns : (r + 1) * columns]) for r, name in enumerate(row_names)],
+        column_names,
+        side=pixels * (scale or max(1, round(64 / pixels))),
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -117,7 +122,7 @@ def draw_samples(
             x = _drawn(generator, rows, part, means, truncation)
         else:
             x = generator(rows, part)
-        pieces.append(((x.float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8))
+        pieces.append(to_uint8(x).cpu())
     return torch.cat(pieces)
 
 
@@ -160,32 +165,3 @@ def _choose_classes(
 def _class_name(generator: nn.Module, index: int) -> str:
     names = getattr(generator, "class_names", None)
     return f"{index} {names[index]}" if names else f"class {index}"
-
-
-def _paste(
-    pictures: Tensor, row_names: list[str], column_names: list[str], scale: int | None
-) -> Image.Image:
-    side = pictures.shape[-1]
-    factor = scale or max(1, round(64 / side))
-    cell, gap = side * factor, max(2, side * factor // 32)
-    font = ImageFont.load_default(size=max(11, min(24, cell // 5)))
-    ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    left = int(max(ruler.textlength(n, font=font) for n in row_names)) + 3 * gap
-    top = int(font.getbbox("0")[3]) + 2 * gap
-    step = cell + gap
-    sheet = Image.new("RGB", (left + step * len(column_names), top + step * len(row_names)), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for k, name in enumerate(column_names):
-        draw.text((left + k * step + cell // 2, top - gap), name, _TEXT, font, anchor="mb")
-    for r, name in enumerate(row_names):
-        draw.text((left - 2 * gap, top + r * step + cell // 2), name, _TEXT, font, anchor="rm")
-    for i, picture in enumerate(pictures):
-        r, k = divmod(i, len(column_names))
-        sheet.paste(_to_image(picture, cell), (left + k * step, top + r * step))
-    return sheet
-
-
-def _to_image(picture: Tensor, cell: int) -> Image.Image:
-    array = picture.expand(3, -1, -1) if picture.shape[0] == 1 else picture[:3]
-    image = Image.fromarray(array.permute(1, 2, 0).contiguous().numpy(), "RGB")
-    return image.resize((cell, cell), Image.Resampling.NEAREST) if cell != image.width else image

@@ -14,14 +14,9 @@ from torch import Tensor
 from ..completions import Source
 from .membrane import membrane
 
-__all__ = ["Blend", "composite", "gradient_blend", "paste_into_source", "to_uint8"]
+__all__ = ["Blend", "composite", "gradient_blend", "paste_into_source"]
 
 Blend = Literal["gradient", "none"]
-
-
-def to_uint8(pictures: Tensor) -> Tensor:
-    """Pictures in [-1, 1] as uint8 in 0..255, rounded to nearest and clamped; any shape."""
-    return ((pictures.detach().float() + 1) * 127.5).round().clamp(0, 255).byte()
 
 
 def composite(image: Tensor, mask: Tensor, raw: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..completions import Completions
-from ..images.compositing import composite, to_uint8
+from ..images.compositing import composite
+from ..images.levels import to_uint8
 from .agreement import agreement
 from .observation import known_psnr
 from .posterior import Evidence

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..images.levels import from_uint8
 from ..noise import ChainStreams, Purpose
 from ..optim.base import Advance, Closure
 from .compilation import StepCompiler
@@ -43,7 +44,7 @@ class Evidence(NamedTuple):
             labels: (N * chains,) class of each chain, or None.
             chains: chains per picture; those of one picture are neighbouring rows.
         """
-        floating = image if image.is_floating_point() else image.float() / 127.5 - 1
+        floating = image if image.is_floating_point() else from_uint8(image)
         known = known_weight(mask.float())
         return cls(
             floating.repeat_interleave(chains, dim=0),

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..errors import UserError
 from ..generators.stylegan2 import StyleGAN2Generator
+from ..images.levels import from_uint8
 from .augment import diff_augment, operations
 from .checkpoints import check_settings
 from .discriminator import Discriminator
@@ -237,7 +238,7 @@ class GeneratorTraining(pl.LightningModule):
                 f"{len(batch['image'])} pictures a step on each device are no multiple of --model.group "
                 f"{group}: pass another --data.batch_size."
             )
-        real = batch["image"].to(self.dtype).div(127.5).sub(1)
+        real = from_uint8(batch["image"], self.dtype)
         real = real.contiguous(memory_format=torch.channels_last)
         loss = self.joint_loss(draws, real, batch["label"])
         optimizer: Any = self.optimizers()

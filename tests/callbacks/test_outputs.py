@@ -18,7 +18,7 @@ from lightning_inpaint.callbacks import (
     UncertaintyMaps,
     WalkAnimation,
 )
-from lightning_inpaint.callbacks.drawing import Chart, contact_sheet, heat, line_chart
+from lightning_inpaint.callbacks.chart import Chart, heat, line_chart
 from lightning_inpaint.callbacks.imaging import without_alpha
 from lightning_inpaint.callbacks.uncertainty import RunningSpread, posterior_spread, spread_view
 from lightning_inpaint.errors import UserError
@@ -60,8 +60,8 @@ def test_figure_has_the_rows_of_the_seed(tmp_path, predict, made_up, chains, row
     predict([CompletionWriter(str(tmp_path)), figure], module=made_up(chains=chains))
     with Image.open(tmp_path / "completions.png") as image:
         pixels = np.array(image)
-    assert pixels.shape[0] == 26 + rows * 38
-    cell = pixels[26 : 26 + 32, -3 * 38 : -3 * 38 + 32]
+    assert pixels.shape[0] == 15 + rows * 34
+    cell = pixels[15 : 15 + 32, -3 * 34 : -3 * 34 + 32]
     with Image.open(tmp_path / "inputs/a.png") as image:
         original = np.array(image)[..., :3].repeat(4, axis=0).repeat(4, axis=1)
     np.testing.assert_array_equal(cell, original)
@@ -85,12 +85,6 @@ def test_line_chart_takes_any_curve(ys):
     assert image.size == (300, 200)
     strong = (np.abs(np.array(image).astype(int) - (196, 60, 40)).sum(axis=2) < 60).any()
     assert strong  # the legend at least
-
-
-def test_contact_sheet_shortens_captions_and_takes_grey():
-    grey = np.full((4, 4, 1), 77, np.uint8)
-    sheet = contact_sheet([("row", [grey, grey])], ["short", "a very long caption " * 5], side=64)
-    assert (np.array(sheet) == 77).all(axis=2).sum() == 2 * 64 * 64
 
 
 def test_heat_runs_from_dark_to_light():
