@@ -299,6 +299,7 @@ def _fit_cli(args: list[str]) -> Any:
     from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
     from .. import training
+    from ..callbacks import training as callbacks
     from ..datamodules.training_pictures import TrainingPictures
 
     class FitCLI(LightningCLI):
@@ -306,11 +307,11 @@ def _fit_cli(args: list[str]) -> Any:
             parser.add_argument(
                 "--ckpt_path", default=None, help="Checkpoint of an interrupted run to go on from."
             )
-            parser.add_lightning_class_args(training.AverageGenerator, "average")
-            parser.add_lightning_class_args(training.DivergenceGuard, "guard")
-            parser.add_lightning_class_args(training.SampleGrid, "samples")
-            parser.add_lightning_class_args(training.Throughput, "throughput")
-            parser.add_lightning_class_args(training.ExportGenerator, "export")
+            parser.add_lightning_class_args(callbacks.AverageGenerator, "average")
+            parser.add_lightning_class_args(callbacks.DivergenceGuard, "guard")
+            parser.add_lightning_class_args(callbacks.SampleGrid, "samples")
+            parser.add_lightning_class_args(callbacks.Throughput, "throughput")
+            parser.add_lightning_class_args(callbacks.ExportGenerator, "export")
             parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
             parser.set_defaults(
                 {"checkpoint.save_last": True, "checkpoint.every_n_train_steps": 500}
@@ -322,7 +323,7 @@ def _fit_cli(args: list[str]) -> Any:
 
         def instantiate_trainer(self, **kwargs: Any) -> Any:
             config = self.config.trainer
-            self.stop = training.GentleStop()
+            self.stop = callbacks.GentleStop()
             shown: list[Any] = [self.stop]
             if config.enable_progress_bar is not False:
                 # Each refresh reads numbers from the device, which waits for it.

@@ -1,27 +1,11 @@
-"""Training of generators: the LightningModule, its discriminator and its callbacks."""
+"""Training of generators: the LightningModule, its discriminator, its checkpoints.
+
+The callbacks of a training are in :mod:`lightning_inpaint.callbacks.training`.
+"""
 
 from .augment import diff_augment
-from .average import AverageGenerator
 from .checkpoints import WholeCheckpoints
 from .discriminator import Discriminator
-from .export import ExportGenerator, with_average_style
-from .guard import DivergenceGuard
 from .module import GeneratorTraining
-from .progress import Throughput
-from .samples import SampleGrid, draw_grid
-from .stopping import GentleStop
 
-__all__ = [
-    "AverageGenerator",
-    "Discriminator",
-    "DivergenceGuard",
-    "ExportGenerator",
-    "GeneratorTraining",
-    "GentleStop",
-    "SampleGrid",
-    "Throughput",
-    "WholeCheckpoints",
-    "diff_augment",
-    "draw_grid",
-    "with_average_style",
-]
+__all__ = ["Discriminator", "GeneratorTraining", "WholeCheckpoints", "diff_augment"]

@@ -9,8 +9,9 @@ import sys
 import pytorch_lightning as pl
 import torch
 
+from lightning_inpaint.callbacks.training import AverageGenerator
 from lightning_inpaint.datamodules.training_pictures import TrainingPictures
-from lightning_inpaint.training import AverageGenerator, GeneratorTraining
+from lightning_inpaint.training import GeneratorTraining
 from tests.lightning_inpaint.training.conftest import TINY
 
 OPTIONS = TINY | {

@@ -4,7 +4,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from lightning_inpaint.training import AverageGenerator
+from lightning_inpaint.callbacks.training import AverageGenerator
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 

@@ -240,6 +240,6 @@ def test_a_full_disk_does_not_stop_training_for_a_picture(pictures, tmp_path, mo
     def refuse(*args, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("lightning_inpaint.training.samples.save_image", refuse)
+    monkeypatch.setattr("lightning_inpaint.callbacks.training.samples.save_image", refuse)
     with pytest.warns(UserWarning, match=r"step0000001\.png: cannot be written \(No space left"):
         assert fit(pictures, tmp_path, 2, "--samples.every_n_steps", "1") == 0

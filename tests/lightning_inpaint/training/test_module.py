@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from lightning_inpaint.errors import UserError
-from lightning_inpaint.generators.checkpoints.native import load_native
-from lightning_inpaint.training import (
+from lightning_inpaint.callbacks.training import (
     AverageGenerator,
     DivergenceGuard,
     ExportGenerator,
-    GeneratorTraining,
     SampleGrid,
     Throughput,
 )
+from lightning_inpaint.errors import UserError
+from lightning_inpaint.generators.checkpoints.native import load_native
+from lightning_inpaint.training import GeneratorTraining
 
 
 def test_average_has_its_half_life_in_pictures(make):

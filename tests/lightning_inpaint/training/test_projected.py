@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lightning_inpaint.callbacks.training import ExportGenerator
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators.checkpoints.native import save_generator
-from lightning_inpaint.training import ExportGenerator
 from lightning_inpaint.training.losses import hinge_discriminator_loss, hinge_generator_loss
 from lightning_inpaint.training.pretrained import FeaturePyramid, fold_padding, load_pyramid
 from lightning_inpaint.training.projected import Head, ProjectedDiscriminator

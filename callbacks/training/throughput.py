@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from .module import GeneratorTraining
+from ...training import GeneratorTraining
 
 __all__ = ["Throughput"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
-from .module import GeneratorTraining
+from ...training import GeneratorTraining
 
 __all__ = ["SampleGrid", "draw_grid"]
 

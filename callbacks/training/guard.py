@@ -8,8 +8,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from ..errors import UserError
-from .module import GeneratorTraining
+from ...errors import UserError
+from ...training import GeneratorTraining
 
 __all__ = ["DivergenceGuard"]
 

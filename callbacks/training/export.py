@@ -11,11 +11,11 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from ..errors import UserError
-from ..generators.checkpoints.native import save_generator
-from ..generators.stylegan2 import StyleGAN2Generator
-from .module import GeneratorTraining
-from .start import discriminator_path, save_discriminator
+from ...errors import UserError
+from ...generators.checkpoints.native import save_generator
+from ...generators.stylegan2 import StyleGAN2Generator
+from ...training import GeneratorTraining
+from ...training.start import discriminator_path, save_discriminator
 
 __all__ = ["ExportGenerator", "with_average_style"]
 

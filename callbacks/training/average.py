@@ -6,7 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from .module import GeneratorTraining
+from ...training import GeneratorTraining
 
 __all__ = ["AverageGenerator"]
 
