@@ -6,12 +6,15 @@ from .collate import Sample, collate
 from .folder import FolderMasks
 from .generated import GeneratedMasks
 from .masks import MASK_KINDS, resolve_masks
+from .memory import GivenMask, GivenPictures
 
 __all__ = [
     "MASK_KINDS",
     "CIFAR10Masks",
     "FolderMasks",
     "GeneratedMasks",
+    "GivenMask",
+    "GivenPictures",
     "MaskedPictures",
     "Sample",
     "collate",

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..completions import Source
+from ..images.inputs import grey_or_colour
+from ..images.source import Source
 
 __all__ = ["Sample", "Skipped", "collate"]
 
@@ -53,7 +54,11 @@ def collate(items: Sequence[Sample | Skipped]) -> dict[str, Any]:
         a list of (id, kind, sentence). N is 0 if every picture of the batch was skipped.
     """
     samples = [item for item in items if isinstance(item, Sample)]
-    images = [torch.from_numpy(np.ascontiguousarray(s.image)).permute(2, 0, 1) for s in samples]
+    channels = max((s.image.shape[2] for s in samples), default=3)
+    arrays = [
+        grey_or_colour(s.image, channels) for s in samples
+    ]  # grey among colour turns to colour
+    images = [torch.from_numpy(np.ascontiguousarray(each)).permute(2, 0, 1) for each in arrays]
     masks = [torch.from_numpy(np.ascontiguousarray(s.mask))[None] for s in samples]
     return {
         "image": torch.stack(images) if images else torch.empty(0, 3, 0, 0, dtype=torch.uint8),

@@ -6,17 +6,18 @@ pixels: a pixel of the small picture is the mean of the *known* pixels that it c
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from PIL import Image
 
-from ..completions import Source
+from ..images.source import Source
 from .pictures import PictureError
 
-__all__ = ["Fit", "Fitted", "fit_picture"]
+__all__ = ["FITS", "Fit", "Fitted", "fit_picture"]
 
 Fit = Literal["resize", "crop"]
+FITS: tuple[Fit, ...] = get_args(Fit)
 
 _LEAST = 1e-4  # known (or hidden) share of a pixel below which it is rounding
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from ..errors import UserError
 from ..generators import CIFAR10_CLASSES
+from ..inference.batch import class_index
 
 __all__ = ["CIFAR10_CLASSES", "label_from_path", "label_index"]
 
@@ -18,23 +17,7 @@ def label_index(label: int | str | None, names: Sequence[str], where: str = "--d
     Raises:
         UserError: if there is no such class; `where` says who asked for it.
     """
-    text = "" if label is None else str(label).strip()
-    if text in ("", "-1"):
-        return -1
-    folded = [name.casefold() for name in names]
-    if text.casefold() in folded:
-        return folded.index(text.casefold())
-    try:
-        number = int(text)
-    except ValueError:
-        close = difflib.get_close_matches(text.casefold(), folded, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise UserError(
-            f"{where}: unknown class {text!r}{hint}; the classes are {', '.join(names)}."
-        ) from None
-    if not 0 <= number < len(names):
-        raise UserError(f"{where}: class {number} is not in 0 to {len(names) - 1}.")
-    return number
+    return class_index(label, names, where)
 
 
 def label_from_path(name: str, names: Sequence[str]) -> int:

@@ -26,6 +26,7 @@ __all__ = [
     "PictureError",
     "decode_mask",
     "decode_picture",
+    "picture_array",
     "read_mask",
     "read_picture",
 ]
@@ -79,8 +80,20 @@ def read_alpha(file: FileRef) -> np.ndarray:
 def decode_picture(data: bytes, name: str) -> np.ndarray:
     """Decode a picture from its bytes; see read_picture."""
     with _explained(name):
-        image = _flat(_open(data, name), "white")
-        return np.array(_eight_bit(image, name).convert("RGB"))
+        return _colours(_open(data, name), name)
+
+
+def picture_array(image: Image.Image, name: str) -> np.ndarray:
+    """A PIL picture as read_picture would give it, grey ones as (H, W, 1)."""
+    with _explained(name):
+        image.load()
+        array = _colours(ImageOps.exif_transpose(image), name)
+    grey = image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I")
+    return array[..., :1] if grey else array
+
+
+def _colours(image: Image.Image, name: str) -> np.ndarray:
+    return np.array(_eight_bit(_flat(image, "white"), name).convert("RGB"))
 
 
 def decode_mask(data: bytes, name: str) -> np.ndarray:

@@ -4,20 +4,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .completions import Completions, Source
+    from .completing import complete
+    from .completions import Completions
     from .errors import UserError
+    from .images.source import Source
     from .inference.state import SamplerState
     from .module import LatentInpainter
 
-__all__ = ["Completions", "LatentInpainter", "SamplerState", "Source", "UserError"]
+__all__ = ["Completions", "LatentInpainter", "SamplerState", "Source", "UserError", "complete"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Completions": ".completions",
     "LatentInpainter": ".module",
     "SamplerState": ".inference.state",
-    "Source": ".completions",
+    "Source": ".images.source",
     "UserError": ".errors",
+    "complete": ".completing",
 }
 
 

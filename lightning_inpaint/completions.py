@@ -4,35 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from .errors import UserError
+from .images.compositing import Blend, paste_into_source
+from .images.source import Source
+
 __all__ = ["Completions", "Source"]
-
-
-class Source(NamedTuple):
-    """The full-size original of a picture that was fitted to the generator's resolution.
-
-    Attributes:
-        path: Where the picture was read from, for messages.
-        image: uint8 array ``(H, W, C)`` at the original size.
-        mask: uint8 array ``(H, W)``, 255 = fill, 0 = known, values between blend.
-        box: ``(left, top, right, bottom)``: the region of the original, in its pixels, that was
-            fitted to the generator.
-    """
-
-    path: str
-    image: np.ndarray
-    mask: np.ndarray
-    box: tuple[int, int, int, int]
 
 
 @dataclass
 class Completions:
     """Completions of ``N`` pictures with ``K`` chains each, on the CPU.
+
+    ``result[3]``, ``result["cat/0001"]`` and ``result[2:5]`` are the completions of these pictures alone, and
+    ``for one in result`` goes through them picture by picture. :attr:`images` has them as PIL pictures
+    of the originals' sizes.
 
     Chains are ordered by final energy, lowest first. The energy of a chain is the sum over the
     known values of ``(G(u) - y)^2`` with pictures in [-1, 1].
@@ -96,6 +89,91 @@ class Completions:
         """Number of chains ``K`` per picture."""
         return int(self.raw.shape[1])
 
+    def __getitem__(self, which: int | str | slice | Sequence[int]) -> Completions:
+        """The completions of some of the pictures: a position, an id, a slice or positions.
+
+        Raises:
+            IndexError: there is no such position.
+            KeyError: there is no such id.
+        """
+        if isinstance(which, str):
+            if which not in self.id:
+                raise KeyError(which)
+            which = self.id.index(which)
+        if isinstance(which, slice):
+            places = list(range(len(self)))[which]
+        else:
+            wanted = [which] if isinstance(which, int | np.integer) else list(which)
+            places = [range(len(self))[int(place)] for place in wanted]
+        columns = {f.name: _chosen(f.name, getattr(self, f.name), places) for f in fields(self)}
+        return type(self)(**columns)
+
+    def __iter__(self) -> Iterator[Completions]:
+        """The pictures one by one."""
+        return (self[n] for n in range(len(self)))
+
+    def array(self, n: int, k: int = 0, blend: Blend = "gradient") -> np.ndarray:
+        """One completion at the size of the original, known pixels bit for bit the original's.
+
+        Args:
+            n: the picture.
+            k: which of its completions; 0 has the lowest energy.
+            blend: how it gets into a larger original: see :func:`.images.compositing.paste_into_source`.
+
+        Returns:
+            uint8 ``(H, W, C)``.
+        """
+        source = self.source[n]
+        if source is None:
+            return np.ascontiguousarray(self.composite[n, k].permute(1, 2, 0).numpy())
+        raw = np.ascontiguousarray(self.raw[n, k].permute(1, 2, 0).numpy())
+        picture = paste_into_source(source, raw, blend)
+        return picture if picture.ndim == 3 else picture[..., None]
+
+    @property
+    def images(self) -> list[list[Image.Image]]:
+        """For each picture its completions, lowest energy first, as PIL pictures of the original's size."""
+        return [[self.picture(n, k) for k in range(self.chains)] for n in range(len(self))]
+
+    def picture(self, n: int, k: int = 0, blend: Blend = "gradient") -> Image.Image:
+        """:meth:`array` as a PIL picture."""
+        array = self.array(n, k, blend)
+        return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+    @property
+    def std(self) -> Tensor:
+        """float32 ``(N, C, H, W)``: standard deviation of the completions, in units of the data range.
+
+        It is over K - 1, and 0 where there is one chain.
+        """
+        pixels = self.composite.float() / 255
+        return pixels.std(dim=1) if self.chains > 1 else torch.zeros_like(pixels[:, 0])
+
+    def save(self, folder: str | Path, blend: Blend = "gradient") -> list[Path]:
+        """Write all completions as PNG at the originals' sizes: ``<id>.png``, ``<id>_c01.png``, ...
+
+        Args:
+            folder: where to; made if missing.
+            blend: see :meth:`array`.
+
+        Returns:
+            The files, picture by picture, lowest energy first.
+
+        Raises:
+            UserError: an id cannot be a file name.
+        """
+        paths = []
+        for n, k in self.rows():
+            name = self.id[n]
+            if name.startswith("/") or ".." in name.split("/") or "\0" in name:
+                raise UserError(f"the id {name!r} cannot be a file name: give another.")
+            digits = max(2, len(str(self.chains)))
+            number = f"_c{k + 1:0{digits}d}" if self.chains > 1 else ""
+            paths.append(Path(folder) / f"{name}{number}.png")
+            paths[-1].parent.mkdir(parents=True, exist_ok=True)
+            self.picture(n, k, blend).save(paths[-1])
+        return paths
+
     def rows(self) -> Iterator[tuple[int, int]]:
         """All pairs (picture, completion), picture by picture."""
         return ((n, k) for n in range(len(self)) for k in range(self.chains))
@@ -113,11 +191,27 @@ _SHARED = ("seed", "steps", "trace_steps", "class_names")
 
 
 def _joined(name: str, values: list[Any]) -> Any:
+    if name == "trace_steps":
+        return max(values, key=len)
     first = values[0]
     if first is None or name in _SHARED:
         return first
+    if name == "trace":  # chains may stop early: their last energy stays
+        longest = max(len(value) for value in values)
+        values = [torch.cat([v, v[-1:].expand(longest - len(v), *v.shape[1:])]) for v in values]
+        return torch.cat(values, dim=1)
     if isinstance(first, Tensor):
-        return torch.cat(values, dim=1 if name == "trace" else 0)
+        return torch.cat(values)
     if isinstance(first, dict):
         return {key: torch.cat([value[key] for value in values]) for key in first}
     return [item for value in values for item in value]
+
+
+def _chosen(name: str, value: Any, places: list[int]) -> Any:
+    if value is None or name in _SHARED:
+        return value
+    if isinstance(value, Tensor):
+        return value[:, places] if name == "trace" else value[places]
+    if isinstance(value, dict):
+        return {key: figures[places] for key, figures in value.items()}
+    return [value[place] for place in places]

@@ -15,6 +15,7 @@ from .generators import adapt_generator, load_generator
 from .generators.stylegan2 import StyleGAN2Generator
 from .inference.agreement import DrawRecorder
 from .inference.bank import PriorBank
+from .inference.batch import named_batch, prepared_batch
 from .inference.compilation import StepCompiler
 from .inference.gathering import gather_completions
 from .inference.latents import LatentSpace
@@ -40,7 +41,8 @@ class LatentInpainter(pl.LightningModule):
     matrix per chain, moved by a noise-injecting optimizer until the generator agrees with the known
     pixels. The generator stays frozen. A plain ``Trainer().predict(module, loader)`` works; batches
     are dicts with ``image`` (uint8 (N, C, H, W)), ``mask`` ((N, 1, H, W), **1 = fill, 0 = known**) and,
-    if there are any, ``label`` ((N,), -1 = unknown) and ``id`` (names, which key the random streams).
+    if there are any, ``label`` ((N,), -1 = unknown) and ``id`` (names, which key the random streams);
+    see :meth:`predict_step` for other forms.
 
     Args:
         generator: A bundled or published name, an address, a checkpoint file, or the import path of
@@ -150,6 +152,7 @@ class LatentInpainter(pl.LightningModule):
         self.precision: Precision = precision
         self._bank: PriorBank | None = None
         self._split = BatchSplitter()
+        self._numbered = 0
 
     @property
     def generator(self) -> Any:
@@ -162,19 +165,31 @@ class LatentInpainter(pl.LightningModule):
         return self._split.failures
 
     def predict_step(
-        self, batch: dict[str, Any], batch_idx: int = 0, dataloader_idx: int = 0
+        self, batch: Any, batch_idx: int = 0, dataloader_idx: int = 0
     ) -> Completions | None:
         """Complete one batch; None when it holds no picture, or none that fits into memory.
+
+        Args:
+            batch: A dict, or a tuple (image, mask) or (image, mask, label). ``image`` and ``mask`` (**1, 255
+                or True = fill, 0 = known**) are arrays, tensors or lists of PIL pictures of the generator's
+                size; floats are in [0, 1] (see :mod:`.images.inputs`). ``label``: names or numbers,
+                -1 = unknown. ``id`` names the pictures' files and keys their random streams; without it,
+                ``index``, or else the place in the data set, does.
+            batch_idx: Number of the batch; without a trainer it sets the ids of batches apart.
+            dataloader_idx: Not used.
 
         Raises:
             UserError: pictures, masks, labels or settings do not fit the generator.
         """
+        batch = named_batch(batch)
         if len(batch["image"]) == 0:
             return None
         # predict runs under inference mode, which autograd cannot leave with the tensors it made
         with torch.inference_mode(False), torch.enable_grad():
             batch = {k: v.clone() if isinstance(v, Tensor) else v for k, v in batch.items()}
-            return self._split(self._checked(batch), lambda part: self._complete(part, batch_idx))
+            return self._split(
+                self._prepared(batch, batch_idx), lambda part: self._complete(part, batch_idx)
+            )
 
     def _complete(self, batch: dict[str, Any], batch_idx: int) -> Completions:
         streams = ChainStreams.grid(self.seed, batch["id"], self.chains, self.device)
@@ -196,33 +211,22 @@ class LatentInpainter(pl.LightningModule):
         names = tuple(getattr(self.generator, "class_names", None) or ())
         return gather_completions(batch, evidence, walked, status, self.chains, self.seed, names)
 
-    def _checked(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The batch with its defaults filled in, after a look at shapes and labels."""
-        image, mask = batch["image"], batch["mask"]
-        n, channels, height, width = image.shape
-        generator = self.generator
-        expected = (int(generator.img_channels), *[int(generator.resolution)] * 2)
-        if (channels, height, width) != expected:
-            raise UserError(
-                f"the batch's pictures are {channels}x{height}x{width}, but the generator "
-                f"{self.generator_name} draws {expected[0]}x{expected[1]}x{expected[2]}; "
-                "resize them (FolderMasks does)"
-            )
-        if mask.shape != (n, 1, height, width):
-            raise UserError(
-                f"the batch's mask has shape {tuple(mask.shape)}; it must be {(n, 1, height, width)}"
-            )
-        batch.setdefault("id", [f"{i}" for i in batch.get("index", range(n))])
-        batch.setdefault("index", list(range(n)))
-        batch.setdefault("source", [None] * n)
-        batch.setdefault("label", torch.full((n,), -1, device=image.device))
-        largest = int(batch["label"].max())
-        if 0 < generator.num_classes <= largest:
-            raise UserError(
-                f"class {largest} is unknown to the generator {self.generator_name}, "
-                f"which has classes 0 to {generator.num_classes - 1}"
-            )
-        return batch
+    def on_predict_start(self) -> None:
+        """Start to number the pictures that have no id."""
+        self._numbered = 0
+
+    def _prepared(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """The checked batch. Pictures without an index are numbered through the whole data set."""
+        rank, world, prefix = 0, 1, f"{batch_idx}/" if batch_idx else ""
+        if self._trainer is not None:
+            rank, world, prefix = self.trainer.global_rank, self.trainer.world_size, ""
+        first = rank + world * self._numbered
+        ready = prepared_batch(
+            batch, self.generator, self.generator_name, self.device, first, world, prefix
+        )
+        if self._trainer is not None:
+            self._numbered += len(ready["id"])
+        return ready
 
     def _prior_bank(self, draws: int) -> PriorBank:
         if self._bank is None:

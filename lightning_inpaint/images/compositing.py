@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ..completions import Source
 from .membrane import membrane
+from .source import Source
 
 __all__ = ["Blend", "composite", "gradient_blend", "paste_into_source"]
 

@@ -1,0 +1,38 @@
+"""Every line of Python of docs/python.md is executed as printed; the preset it names has few steps here."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lightning_inpaint
+from lightning_inpaint import configs
+
+PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_page_runs_word_for_word(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    short = (configs.preset_path("fast").read_text()).replace("steps: 100", "steps: 10")
+    Path("short.yaml").write_text(short)
+    monkeypatch.setattr(configs, "preset_path", {"fast": Path("short.yaml")}.get)
+    picture = np.random.default_rng(1).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    mask = np.zeros((24, 32), np.uint8)
+    mask[8:16, 8:16] = 255
+    Image.fromarray(picture).save("my_photo.png")
+    Image.fromarray(mask).save("my_mask.png")
+    names = {}
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)):
+        exec(compile(block, f"python.md, block {number + 1}", "exec"), names)
+    completed = np.asarray(Image.open("completed.png"))
+    np.testing.assert_array_equal(completed[mask == 0], picture[mask == 0])
+    assert len(list(Path("completions").iterdir())) == 6
+    assert "10 10" in capsys.readouterr().out
+
+
+def test_the_page_names_every_field_of_the_state():
+    for field in lightning_inpaint.SamplerState._fields:
+        assert f"`{field}`" in PAGE
