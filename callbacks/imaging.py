@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
+
+from ..images.source import PictureInfo, metadata
 
 __all__ = [
     "PictureFormat",
@@ -38,16 +40,28 @@ def suffix(picture_format: PictureFormat) -> str:
     return ".jpg" if picture_format == "jpeg" else f".{picture_format}"
 
 
-def encode(array: np.ndarray, picture_format: PictureFormat = "png", quality: int = 90) -> bytes:
-    """File contents of a uint8 picture ``(H, W)`` or ``(H, W, 1 to 4)``; JPEG drops alpha."""
+def encode(
+    array: np.ndarray,
+    picture_format: PictureFormat = "png",
+    quality: int = 90,
+    info: PictureInfo | None = None,
+) -> bytes:
+    """File contents of a uint8 picture ``(H, W)`` or ``(H, W, 1 to 4)``; JPEG drops alpha.
+
+    Args:
+        array: the picture.
+        picture_format: of the file.
+        quality: of jpeg and webp.
+        info: colour profile, EXIF and resolution that go into the file; WebP has no place for the last.
+    """
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     image = Image.fromarray(array)
     if picture_format == "jpeg" and image.mode in ("LA", "RGBA"):
         image = image.convert(image.mode.removesuffix("A"))
     buffer = io.BytesIO()
-    options = {} if picture_format == "png" else {"quality": quality}
-    image.save(buffer, picture_format, **options)
+    options: dict[str, Any] = {} if picture_format == "png" else {"quality": quality}
+    image.save(buffer, picture_format, **options, **metadata(info))
     return buffer.getvalue()
 
 

@@ -16,6 +16,8 @@ __all__ = ["diversity", "number", "picture_record", "table_rows"]
 
 #: Points of an energy curve that are kept; a record stays small however long the walk is.
 CURVE_POINTS = 120
+#: Enlargement of what fills a hole above which a figure of its quality misleads.
+ENLARGED = 2.0
 
 
 def picture_record(
@@ -48,7 +50,7 @@ def picture_record(
         "notes": list(notes),
         "seed": completions.seed,
         "steps": completions.steps,
-        "original": _original(source) if source is not None else None,
+        "original": _original(source, completions.raw.shape[-1]) if source is not None else None,
         "input": files["input"],
         "diversity": None if spread is None else number(spread),
         "completions": [_completion(completions, n, k, files) for k in range(completions.chains)],
@@ -75,6 +77,7 @@ def table_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
             "diversity": record["diversity"],
             **({"chain_class": each["class"]} if each.get("class") is not None else {}),
             **picture,
+            **_enlargement(record.get("original")),
             **each["diagnostics"],
         }
         for each in record["completions"]
@@ -142,14 +145,27 @@ def _inferred_columns(inferred: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def _enlargement(original: dict[str, Any] | None) -> dict[str, Any]:
+    factor = (original or {}).get("enlargement") or 1
+    return {"enlargement": factor} if factor > ENLARGED else {}
+
+
 def _notes_column(notes: Sequence[dict[str, str]] | None) -> dict[str, str]:
     return {"notes": "; ".join(note["kind"] for note in notes)} if notes else {}
 
 
-def _original(source: Any) -> dict[str, Any]:
-    height, width = source.image.shape[:2]
-    box = [int(edge) for edge in source.box]
-    return {"path": str(source.path), "width": int(width), "height": int(height), "box": box}
+def _original(source: Any, side: int) -> dict[str, Any]:
+    width, height = source.size
+    boxes = [source.box, *(patch.source.box for patch in source.patches)]
+    edges = [edge for left, top, right, low in boxes for edge in (right - left, low - top)]
+    return {
+        "path": str(source.path),
+        "width": int(width),
+        "height": int(height),
+        "box": [int(edge) for edge in source.box],
+        "enlargement": number(max(edges) / side),
+        **({"boxes": [[int(e) for e in box] for box in boxes]} if len(boxes) > 1 else {}),
+    }
 
 
 def _completion(completions: Completions, n: int, k: int, files: dict[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def summary_text(run: RunResult, failures: int = 10) -> str:
         lines.append(f"  {run.completed} now, {run.resumed} in an earlier start")
     if psnr:
         lines.append(f"  median PSNR on the known pixels {median(psnr):.1f} dB (raw output)")
+    lines += _enlarged(best.values())
     if run.completed:
         lines.append(
             f"  {_duration(run.seconds)}, {run.seconds / run.completed:.2f} s a picture, "
@@ -60,6 +61,17 @@ def summary_text(run: RunResult, failures: int = 10) -> str:
     lines += [*_inferred(best.values()), *_disagreement(best.values()), *_notes(best.values())]
     lines += _failures(run, failures)
     return "\n".join([*lines, *_files(run), ""])
+
+
+def _enlarged(pictures: Iterable[dict[str, Any]]) -> list[str]:
+    factors = [row["enlargement"] for row in pictures if row.get("enlargement")]
+    if not factors:
+        return []
+    return [
+        f"  soft: what fills the holes of {_count(len(factors), 'picture')} is enlarged, up to "
+        f"{max(factors):.0f}-fold, which the PSNR does not see:\n    take --data.fit around, or a generator "
+        "of more pixels"
+    ]
 
 
 def _inferred(pictures: Iterable[dict[str, Any]]) -> list[str]:
@@ -81,7 +93,13 @@ def _disagreement(pictures: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def _notes(pictures: Iterable[dict[str, Any]]) -> list[str]:
-    kinds = Counter(kind for row in pictures if "notes" in row for kind in row["notes"].split("; "))
+    kinds = Counter(
+        kind
+        for row in pictures
+        if "notes" in row
+        for kind in row["notes"].split("; ")
+        if kind != "enlarged"
+    )
     found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     return [f"  masks that deserve a look: {found} (column notes of energies.csv)"] if found else []
 

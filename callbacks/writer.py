@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 
 from ..completions import Completions
 from ..errors import UserError
-from ..images.compositing import Blend, paste_into_source
+from ..images.compositing import Blend
 from .atomic import explained, write_bytes, write_json
 from .fingerprint import describe_run
 from .finish import RunResult, gather
@@ -155,17 +155,17 @@ class CompletionWriter(BasePredictionWriter):
         visible = self.folder.file("inputs", picture, ".png")
         write_bytes(visible, encode(masked_picture(completions.image[n], completions.mask[n])))
         files: dict[str, Any] = {"input": self.folder.relative(visible), "composite": [], "raw": []}
+        source = completions.source[n]
+        info = None if source is None else source.info
         for k in range(chains):
-            raw, composite = to_array(completions.raw[n, k]), to_array(completions.composite[n, k])
-            source = completions.source[n]
-            if source is not None:
-                composite = paste_into_source(source, raw, self.blend)
+            raw, composite = to_array(completions.raw[n, k]), completions.array(n, k, self.blend)
             for watcher in self._watchers:
                 watcher.on_composite(self, completions, n, k, composite)
             for kind, pixels in (("composite", composite), ("raw", raw)):
                 folder = "composites" if kind == "composite" else "raw"
                 path = self.folder.file(folder, picture, suffix(self.format), k, chains)
-                write_bytes(path, encode(pixels, self.format, self.quality))
+                kept = info if kind == "composite" else None
+                write_bytes(path, encode(pixels, self.format, self.quality, kept))
                 files[kind].append(self.folder.relative(path))
         notes = self._notes.pop(picture, [])
         write_json(record, picture_record(completions, n, files, self._run, notes))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +15,12 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import UserError
+from ..images.source import LateOriginal, PictureInfo
+from ..inference.parts import PART
 from ..inference.sizing import largest_batch
 from .blocks import BlockSampler, block_size
 from .collate import Sample, Skipped, collate
-from .fitting import Fit, fit_picture
+from .fitting import Fit, Fitted, fit_picture
 from .inspection import inspect_mask
 from .pairing import MaskProvider, MaskVariant
 from .pictures import PictureError
@@ -25,6 +28,8 @@ from .pictures import PictureError
 __all__ = ["BatchSize", "MaskedPictures"]
 
 BatchSize = int | Literal["auto"]
+Load = Callable[[], tuple[np.ndarray, np.ndarray]]
+_KEPT = 2**20  # pixels of an original that a batch may keep; larger ones are read again when needed
 
 
 class MaskedPictures(LightningDataModule):
@@ -89,8 +94,23 @@ class MaskedPictures(LightningDataModule):
         fit: Fit = "resize",
         invert: bool = False,
         name: str | None = None,
+        info: PictureInfo | None = None,
+        load: Load | None = None,
     ) -> Sample:
         """Put a picture, uint8 (H, W, 3), and its mask together at the generator's resolution.
+
+        Args:
+            position: of the picture.
+            image: the picture.
+            masks: where its mask comes from.
+            variant: which mask.
+            resolution: of the generator.
+            label: class index, -1 = unknown.
+            fit: how it is fitted.
+            invert: take black for fill.
+            name: for messages.
+            info: profile, EXIF and resolution of its file.
+            load: reads picture and full mask again, for originals too large to be kept.
 
         Raises:
             PictureError: if the mask cannot be read or has the wrong size.
@@ -100,16 +120,20 @@ class MaskedPictures(LightningDataModule):
             mask = np.uint8(255) - mask
         title = f"its mask {variant.file}" if variant.file else "its mask"
         name = name or self.ids[position]
-        fitted = fit_picture(image, mask, resolution, fit, name=name, mask_name=title)
-        return Sample(
-            id=self.ids[position],
-            index=position,
-            image=fitted.image,
-            mask=fitted.mask,
-            label=label,
-            source=fitted.source,
-            notes=inspect_mask(mask, fitted, drawn_by_hand=masks.from_files),
-        )
+        parts = fit_picture(image, mask, resolution, fit, name=name, mask_name=title, info=info)
+        notes = inspect_mask(mask, parts, drawn_by_hand=masks.from_files, fit=fit)
+
+        def sample(part: Fitted, number: int) -> Sample:
+            source = part.source
+            if source is not None and load is not None and image.shape[0] * image.shape[1] > _KEPT:
+                source = LateOriginal(source, load)
+            other = f"{PART}{number}" if number > 1 else ""
+            return Sample(
+                self.ids[position] + other, position, part.image, part.mask, label, source
+            )
+
+        samples = [sample(part, number) for number, part in enumerate(parts, 1)]
+        return replace(samples[0], notes=notes, others=tuple(samples[1:]))
 
     def keep_shard(self, shard: str | None) -> None:
         """Serve part k of n only, for a shard written `k/n`: every n-th picture from the k-th.

@@ -27,6 +27,7 @@ class Sample:
         label: class index, -1 = unknown.
         source: the full-size original, or None if `image` is the original.
         notes: (kind, sentence) for each thing about the picture that deserves a warning.
+        others: the further holes of the same picture.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Sample:
     label: int = -1
     source: Source | None = None
     notes: tuple[tuple[str, str], ...] = ()
+    others: tuple[Sample, ...] = ()
 
 
 class Skipped(NamedTuple):
@@ -53,7 +55,8 @@ def collate(items: Sequence[Sample | Skipped]) -> dict[str, Any]:
         int64 (N,); `id`, `index`, `source` lists of N; `skipped`, a list of (id, reason); `notes`,
         a list of (id, kind, sentence). N is 0 if every picture of the batch was skipped.
     """
-    samples = [item for item in items if isinstance(item, Sample)]
+    pictures = [item for item in items if isinstance(item, Sample)]
+    samples = [part for picture in pictures for part in (picture, *picture.others)]
     channels = max((s.image.shape[2] for s in samples), default=3)
     arrays = [
         grey_or_colour(s.image, channels) for s in samples

@@ -11,12 +11,13 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from PIL import Image
 
-from ..images.source import Source
+from ..images.source import PictureInfo, Source
+from .holes import Square, squares_around
 from .pictures import PictureError
 
-__all__ = ["FITS", "Fit", "Fitted", "fit_picture"]
+__all__ = ["FITS", "Fit", "Fitted", "fit_picture", "fitted_box", "full_mask"]
 
-Fit = Literal["resize", "crop"]
+Fit = Literal["resize", "crop", "around"]
 FITS: tuple[Fit, ...] = get_args(Fit)
 
 _LEAST = 1e-4  # known (or hidden) share of a pixel below which it is rounding
@@ -28,12 +29,20 @@ class Fitted(NamedTuple):
     Attributes:
         image: uint8 (R, R, 3).
         mask: float32 (R, R) in [0, 1], 1 = fill.
-        source: the original, or None if `image` is the original.
+        source: the original, or None if `image` is the original and has no profile or the like.
     """
 
     image: np.ndarray
     mask: np.ndarray
     source: Source | None
+
+    @property
+    def enlargement(self) -> float:
+        """How many pixels of the original a pixel of the completion becomes, along the longer side."""
+        if self.source is None:
+            return 1.0
+        left, top, right, bottom = self.source.box
+        return max((right - left) / self.mask.shape[1], (bottom - top) / self.mask.shape[0])
 
 
 def fit_picture(
@@ -44,17 +53,23 @@ def fit_picture(
     *,
     name: str = "picture",
     mask_name: str = "the mask",
-) -> Fitted:
+    info: PictureInfo | None = None,
+) -> list[Fitted]:
     """Fit a picture and its mask to R x R pixels.
 
     Args:
-        image: uint8 (H, W, 3).
+        image: uint8 (H, W, C).
         mask: uint8, 255 = fill, of the picture's size (H, W) or of the generator's (R, R).
         resolution: R.
         fit: `resize` squeezes the whole picture into the square; `crop` takes the largest centred
-            square, and nothing outside of it is ever filled.
+            square, and nothing outside of it is ever filled; `around` takes a square around each hole, see
+            `squares_around`.
         name: the picture, for messages and as the path of the source.
         mask_name: the mask, for messages.
+        info: profile, EXIF and resolution of the file.
+
+    Returns:
+        One, or with `around` one for each of the picture's holes, the largest first.
 
     Raises:
         PictureError: if the mask has another size.
@@ -67,25 +82,52 @@ def fit_picture(
             f"picture's {width} x {height} or the generator's {resolution} x {resolution}."
         )
     if (height, width) == small:
-        return Fitted(image, mask.astype(np.float32) / 255, None)
-    left, top, right, bottom = box = _box(height, width, fit)
-    inside = image[top:bottom, left:right]
+        source = None if info is None else Source(name, image, mask, (0, 0, width, height), info)
+        return [Fitted(image, mask.astype(np.float32) / 255, source)]
+    if fit == "around":
+        full = full_mask(mask, height, width)
+        squares = squares_around(full, resolution) or [Square((0, 0, width, height), None)]
+        return [
+            _fitted(image, full, None, Source(name, image, full, box, info, holes), resolution)
+            for box, holes in squares
+        ]
+    box = fitted_box(height, width, fit)
     if mask.shape == small:  # drawn on the generator's grid: stays as it is there
         hole = mask.astype(np.float32) / 255
-        full = np.zeros((height, width), np.uint8)
-        full[top:bottom, left:right] = _nearest(mask, bottom - top, right - left)
-    else:
-        full = mask
-        hole = np.clip(_resize(full[top:bottom, left:right] / np.float32(255), resolution), 0, 1)
+        full = full_mask(mask, height, width, box)
+        return [_fitted(image, full, hole, Source(name, image, full, box, info), resolution)]
+    return [_fitted(image, mask, None, Source(name, image, mask, box, info), resolution)]
+
+
+def full_mask(
+    mask: np.ndarray, height: int, width: int, box: tuple[int, int, int, int] | None = None
+) -> np.ndarray:
+    """A mask of the generator's size at that of the picture, in a box or all over it."""
+    if mask.shape == (height, width):
+        return mask
+    left, top, right, bottom = box or (0, 0, width, height)
+    full = np.zeros((height, width), np.uint8)
+    full[top:bottom, left:right] = _nearest(mask, bottom - top, right - left)
+    return full
+
+
+def _fitted(
+    image: np.ndarray, full: np.ndarray, hole: np.ndarray | None, source: Source, resolution: int
+) -> Fitted:
+    left, top, right, bottom = source.box
+    inside, covered = image[top:bottom, left:right], full[top:bottom, left:right]
+    if hole is None:
+        hole = np.clip(_resize(covered / np.float32(255), resolution), 0, 1)
         hole[hole < _LEAST] = 0
-    known = 1 - full[top:bottom, left:right].astype(np.float32) / 255
+    known = 1 - covered.astype(np.float32) / 255
     weight = _resize(known, resolution)
     hole[weight < _LEAST] = 1  # covers no known pixel, whatever was drawn
-    return Fitted(_known_mean(inside, known, weight, hole), hole, Source(name, image, full, box))
+    return Fitted(_known_mean(inside, known, weight, hole), hole, source)
 
 
-def _box(height: int, width: int, fit: Fit) -> tuple[int, int, int, int]:
-    if fit == "resize":
+def fitted_box(height: int, width: int, fit: Fit) -> tuple[int, int, int, int]:
+    """The region of a picture that is fitted to the square, (left, top, right, bottom)."""
+    if fit != "crop":
         return 0, 0, width, height
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2

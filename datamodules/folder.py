@@ -7,10 +7,11 @@ from pathlib import Path
 from ..errors import UserError
 from .base import BatchSize, MaskedPictures
 from .collate import Sample
-from .fitting import Fit
+from .fitting import FITS, Fit
 from .jobs import Job, find_jobs
 from .labels import CIFAR10_CLASSES, label_index
-from .pictures import read_picture
+from .originals import Original
+from .pictures import read_with_info
 
 __all__ = ["FolderMasks"]
 
@@ -35,7 +36,8 @@ class FolderMasks(MaskedPictures):
         class_names: Names of the generator's classes in their order; default: CIFAR-10's.
         label: Class (name or number) of the pictures that have none of their own; default: unknown.
         fit: How a picture of another size meets the generator: resize (the whole picture squeezed
-            into the square) or crop (the largest centred square; nothing outside it is filled).
+            into the square), crop (the largest centred square; nothing outside it is filled) or around (a
+            square around each hole, with context, as near to the generator's scale as the hole allows).
         invert_mask: Take black for fill instead of white.
         seed: Seed of the random masks; each picture has a random stream of its own.
         num_workers: Processes that read pictures ahead; 0 reads in the main process.
@@ -58,8 +60,10 @@ class FolderMasks(MaskedPictures):
         shard: str | None = None,
     ) -> None:
         super().__init__(batch_size, limit, seed, num_workers)
-        if fit not in ("resize", "crop"):
-            raise UserError(f"--data.fit is {fit!r}, and must be resize or crop.")
+        if fit not in FITS:
+            raise UserError(
+                f"--data.fit is {fit!r}, and must be {', '.join(FITS[:-1])} or {FITS[-1]}."
+            )
         self.images = Path(images).expanduser()
         self.masks = masks
         self.image_size = image_size
@@ -86,9 +90,10 @@ class FolderMasks(MaskedPictures):
     def sample(self, position: int) -> Sample:
         """Read picture and mask and fit them to the generator."""
         job = self._jobs[position]
+        picture, info = read_with_info(job.file)
         return self.mask_picture(
             position,
-            read_picture(job.file),
+            picture,
             job.masks,
             job.variant,
             self.image_size,
@@ -96,4 +101,14 @@ class FolderMasks(MaskedPictures):
             fit=self.fit,
             invert=self.invert_mask,
             name=str(job.file),
+            info=info,
+            load=Original(
+                job.file,
+                job.masks,
+                job.variant,
+                job.id,
+                self.image_size,
+                self.fit,
+                self.invert_mask,
+            ),
         )

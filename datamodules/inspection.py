@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from .fitting import Fitted
+from .fitting import Fit, Fitted, full_mask
+from .holes import squares_around
 
-__all__ = ["inspect_mask"]
+__all__ = ["ENLARGED", "inspect_mask"]
+
+ENLARGED = 2.0
+"""Enlargement of the hole above which there is a warning."""
 
 
 def inspect_mask(
-    mask: np.ndarray, fitted: Fitted, drawn_by_hand: bool
+    mask: np.ndarray, parts: list[Fitted], drawn_by_hand: bool, fit: Fit = "resize"
 ) -> tuple[tuple[str, str], ...]:
     """List what may not be as meant, as (kind, sentence).
 
     Args:
         mask: uint8 (H, W) as given, 255 = fill.
-        fitted: the picture and mask at the generator's resolution.
+        parts: the picture and mask at the generator's resolution, one for each square.
+        fit: how it got there.
         drawn_by_hand: whether to look at the polarity (not of masks by name).
     """
-    notes = []
+    fitted, notes = parts[0], []
     if not fitted.mask.any():
         notes.append(("all known", "the mask hides nothing, so the picture stays as it is."))
     elif fitted.mask.min() >= 1:
@@ -34,7 +39,8 @@ def inspect_mask(
                 "border. White = fill; for the opposite pass --data.invert_mask true.",
             )
         )
-    if fitted.source is not None:
+    notes += _enlarged(mask, parts, fit)
+    if fitted.source is not None and fit == "crop":
         left, top, right, bottom = fitted.source.box
         inside = np.count_nonzero(fitted.source.mask[top:bottom, left:right])
         outside = np.count_nonzero(fitted.source.mask) - inside
@@ -48,6 +54,28 @@ def inspect_mask(
                 )
             )
     return tuple(notes)
+
+
+def _enlarged(mask: np.ndarray, parts: list[Fitted], fit: Fit) -> list[tuple[str, str]]:
+    """Whether what is filled comes from far fewer pixels than the hole has."""
+    factor = max(part.enlargement for part in parts)
+    if factor <= ENLARGED or not mask.any():
+        return []
+    side, source = len(parts[0].mask), parts[0].source
+    advice = "take a generator of more pixels."
+    if fit != "around" and source is not None:
+        width, height = source.size
+        squares = squares_around(full_mask(mask, height, width), side)
+        closer = max(max(r - left, b - top) for (left, top, r, b), _ in squares) / side
+        if closer < 0.8 * factor:
+            advice = f"fit around (--data.fit) brings it down to {closer:.1f}-fold."
+    return [
+        (
+            "enlarged",
+            f"the generator draws {side} x {side} pixels, so what fills the hole is enlarged "
+            f"{factor:.1f}-fold and will look soft, whatever its PSNR; {advice}",
+        )
+    ]
 
 
 def _looks_inverted(mask: np.ndarray) -> bool:

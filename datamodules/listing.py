@@ -17,13 +17,32 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ..errors import UserError
-from .pictures import PictureError
+from .pictures import PictureError, heif_available
 
 __all__ = ["FileRef", "Listing", "list_pictures", "number_repeats", "safe_id", "unique_ids"]
 
 SUFFIXES = frozenset(
-    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2", ".j2k", ".gif"}
-    | {".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico"}
+    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".avifs", ".gif", ".mpo"}
+    | {
+        ".jp2",
+        ".j2k",
+        ".jpc",
+        ".jpf",
+        ".jpx",
+        ".j2c",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".tga",
+        ".ico",
+    }
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".psd", ".dds", ".qoi", ".sgi", ".pcx", ".icns"}
+)
+HEIF = frozenset({".heic", ".heif", ".hif"})  # read where pillow-heif is installed
+# Pictures that cannot be read: left out with a word, not passed over in silence.
+UNREADABLE = frozenset(
+    {".jxl", ".psb", ".xcf", ".exr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
 )
 # First bytes of the common formats, for pictures whose name does not say what they are.
 _MAGIC = re.compile(
@@ -174,7 +193,11 @@ def _walk(root: Path, exclude: Path | None) -> Iterator[Found]:
             yield prefix[:-1], f"{printable(folder)}: this is an empty folder, not a picture."
         for name in names:
             file = FileRef(os.path.join(folder, name))
-            if not name.startswith(".") and _is_picture(file):
+            if name.startswith("."):
+                continue
+            if unreadable := _unreadable(file):
+                yield prefix + name, unreadable
+            elif _is_picture(file):
                 yield prefix + name, file
     for error in closed:
         yield (
@@ -190,6 +213,9 @@ def _members(path: Path) -> Iterator[Found]:
         parts = PurePosixPath(name).parts
         if name.endswith("/") or _hidden(tuple(part for part in parts if part != "..")):
             continue
+        if unreadable := _unreadable(file):
+            yield name, unreadable
+            continue
         if not _is_picture(file):
             continue
         if ".." in parts or name.startswith("/"):
@@ -198,8 +224,18 @@ def _members(path: Path) -> Iterator[Found]:
             yield name, file
 
 
+def _unreadable(file: FileRef) -> str:
+    """Why a file that is a picture by its name cannot be read; empty where it can, or is none."""
+    suffix = PurePosixPath(file.name).suffix.lower()
+    if suffix in UNREADABLE or (suffix in HEIF and not heif_available()):
+        what = suffix[1:].upper()
+        more = ", or install pillow-heif" if suffix in HEIF else ""
+        return f"{file}: {what} cannot be read: save it as JPEG, PNG or TIFF{more}."
+    return ""
+
+
 def _is_picture(file: FileRef) -> bool:
-    if PurePosixPath(file.name).suffix.lower() in SUFFIXES:
+    if PurePosixPath(file.name).suffix.lower() in SUFFIXES | HEIF:
         return True
     try:
         return _MAGIC.match(_first_bytes(file)) is not None
@@ -220,7 +256,8 @@ def _first_bytes(file: FileRef) -> bytes:
 def stem(name: str) -> str:
     """Relative name without its picture extension: `cat/0001.jpg` becomes `cat/0001`."""
     suffix = PurePosixPath(name).suffix
-    return name[: -len(suffix)] if suffix.lower() in SUFFIXES else name
+    known = SUFFIXES | HEIF | UNREADABLE
+    return name[: -len(suffix)] if suffix.lower() in known else name
 
 
 def safe_id(name: str) -> str:

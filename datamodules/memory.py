@@ -12,8 +12,9 @@ from .base import BatchSize, MaskedPictures
 from .collate import Sample
 from .fitting import Fit
 from .listing import FileRef, number_repeats, safe_id, stem
+from .originals import Original
 from .pairing import MaskProvider, MaskVariant, PictureKey
-from .pictures import read_picture
+from .pictures import read_with_info
 
 __all__ = ["GivenMask", "GivenPictures"]
 
@@ -91,18 +92,25 @@ class GivenPictures(MaskedPictures):
     def sample(self, position: int) -> Sample:
         """Read the picture at a position, if it is a file, and fit it to the generator."""
         picture = self.pictures[position]
-        masks = self.masks[position]
+        masks, info, load, file = self.masks[position], None, None, None
         key = PictureKey(self.ids[position])
         if not isinstance(picture, np.ndarray):
             file = FileRef(str(picture))
-            key, picture = key._replace(file=file), read_picture(file)
+            key = key._replace(file=file)
+            picture, info = read_with_info(file)
+        variant = masks.variants(key)[0]
+        if file is not None:
+            options = (self.ids[position], self.image_size, self.fit, self.invert_mask)
+            load = Original(file, masks, variant, *options)
         return self.mask_picture(
             position,
             picture,
             masks,
-            masks.variants(key)[0],
+            variant,
             self.image_size,
             self.labels[position],
             fit=self.fit,
             invert=self.invert_mask,
+            info=info,
+            load=load,
         )

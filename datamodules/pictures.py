@@ -14,9 +14,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..errors import UserError
+from ..images.source import PictureInfo
 
 if TYPE_CHECKING:
     from .listing import FileRef
@@ -26,9 +27,11 @@ __all__ = [
     "PictureError",
     "decode_mask",
     "decode_picture",
+    "heif_available",
     "picture_array",
     "read_mask",
     "read_picture",
+    "read_with_info",
 ]
 
 MAX_PIXELS = 2**27
@@ -37,7 +40,7 @@ MAX_PIXELS = 2**27
 # Only these: Pillow would hand an EPS file, whatever its name, to Ghostscript, which runs programs.
 _FORMATS = (
     *("PNG", "JPEG", "WEBP", "AVIF", "JPEG2000", "GIF", "BMP", "DIB"),
-    *("TIFF", "PPM", "TGA", "ICO"),
+    *("TIFF", "PPM", "TGA", "ICO", "PSD", "DDS", "QOI", "SGI", "PCX", "ICNS", "HEIF"),
 )
 _ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 
@@ -53,6 +56,99 @@ def read_picture(file: FileRef) -> np.ndarray:
         PictureError: with the reason, if it cannot be read.
     """
     return decode_picture(file.read(), str(file))
+
+
+def read_with_info(file: FileRef) -> tuple[np.ndarray, PictureInfo | None]:
+    """`read_picture`, and what else the file says: profile, EXIF, resolution; None if nothing.
+
+    Raises:
+        PictureError: with the reason, if it cannot be read.
+    """
+    with _explained(str(file)):
+        image = _first_frame(file.read(), str(file))
+        info = _info(image)
+        return _colours(_upright(image), str(file)), info
+
+
+# What in EXIF's main directory is about the file that it came from: sizes, strips, tiles, profile, orientation.
+_OF_THE_FILE = frozenset(
+    {
+        254,
+        255,
+        256,
+        257,
+        258,
+        259,
+        262,
+        266,
+        273,
+        274,
+        277,
+        278,
+        279,
+        282,
+        283,
+        284,
+        296,
+        317,
+        320,
+        322,
+    }
+    | {
+        323,
+        324,
+        325,
+        330,
+        338,
+        339,
+        347,
+        512,
+        513,
+        514,
+        529,
+        530,
+        531,
+        532,
+        700,
+        33723,
+        34377,
+        34675,
+    }
+)
+
+
+def _info(image: Image.Image) -> PictureInfo | None:
+    icc = image.info.get("icc_profile")
+    if not isinstance(icc, bytes) or icc[16:20] != b"RGB ":  # pixels become RGB
+        icc = None
+    try:
+        block = _exif(image.getexif())
+    except Exception:  # of odd entries, which say nothing that is worth a failure
+        block = None
+    dpi = image.info.get("dpi")
+    try:
+        across, down = float(dpi[0]), float(dpi[1])
+        resolution = (across, down) if across > 0 and down > 0 else None
+        if resolution and image.getexif().get(ExifTags.Base.Orientation, 1) > 4:
+            resolution = (down, across)  # on its side
+    except (TypeError, ValueError, IndexError, ZeroDivisionError):
+        resolution = None
+    info = PictureInfo(icc, block, resolution)
+    return info if any(info) else None
+
+
+def _exif(given: Image.Exif) -> bytes | None:
+    """The block with what holds for the completion; None where it says nothing."""
+    kept = Image.Exif()
+    for tag, value in given.items():
+        if tag not in _OF_THE_FILE:
+            kept[tag] = value
+    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        inner = given.get_ifd(directory)
+        if inner:
+            kept.get_ifd(directory).update(inner)
+            kept[directory] = kept.get_ifd(directory)
+    return kept.tobytes() if len(kept) else None
 
 
 def read_mask(file: FileRef) -> np.ndarray:
@@ -140,13 +236,29 @@ def _explained(name: str) -> Iterator[None]:
 
 
 @cache
+def heif_available() -> bool:
+    """Whether HEIC photographs can be read: pillow-heif is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+@cache
 def _formats() -> tuple[str, ...]:
     Image.init()
+    heif_available()
     return tuple(name for name in _FORMATS if name in Image.OPEN)  # a build may lack some
 
 
 def _open(data: bytes, name: str) -> Image.Image:
     """Decode the first frame fully and turn it upright."""
+    return _upright(_first_frame(data, name))
+
+
+def _first_frame(data: bytes, name: str) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=_formats())
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -156,6 +268,10 @@ def _open(data: bytes, name: str) -> Image.Image:
         )
     image.seek(0)
     image.load()
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
     upright.format = image.format  # a turned copy forgets it
     return upright

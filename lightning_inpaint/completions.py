@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from .errors import UserError
-from .images.compositing import Blend, paste_into_source
-from .images.source import Source
+from .images.compositing import Blend, put_back
+from .images.source import Source, metadata
 
 __all__ = ["Completions", "Source"]
 
@@ -124,10 +124,9 @@ class Completions:
             uint8 ``(H, W, C)``.
         """
         source = self.source[n]
-        if source is None:
+        if source is None or _same_picture(source, self.composite[n, k]):
             return np.ascontiguousarray(self.composite[n, k].permute(1, 2, 0).numpy())
-        raw = np.ascontiguousarray(self.raw[n, k].permute(1, 2, 0).numpy())
-        picture = paste_into_source(source, raw, blend)
+        picture = put_back(source, self.raw[n], k, blend)
         return picture if picture.ndim == 3 else picture[..., None]
 
     @property
@@ -171,7 +170,9 @@ class Completions:
             number = f"_c{k + 1:0{digits}d}" if self.chains > 1 else ""
             paths.append(Path(folder) / f"{name}{number}.png")
             paths[-1].parent.mkdir(parents=True, exist_ok=True)
-            self.picture(n, k, blend).save(paths[-1])
+            source = self.source[n]
+            kept = metadata(None if source is None else source.info)
+            self.picture(n, k, blend).save(paths[-1], **kept)
         return paths
 
     def rows(self) -> Iterator[tuple[int, int]]:
@@ -188,6 +189,12 @@ class Completions:
 
 
 _SHARED = ("seed", "steps", "trace_steps", "class_names")
+
+
+def _same_picture(source: Source, composite: Tensor) -> bool:
+    """Whether the original is what the generator was shown, and is there for its profile alone."""
+    channels, height, width = composite.shape
+    return source.size == (width, height) and source.image.shape == (height, width, channels)
 
 
 def _joined(name: str, values: list[Any]) -> Any:

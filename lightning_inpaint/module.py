@@ -20,6 +20,7 @@ from .inference.compilation import StepCompiler
 from .inference.gathering import gather_completions
 from .inference.latents import LatentSpace
 from .inference.memory import BatchSplitter
+from .inference.parts import join_parts
 from .inference.posterior import Evidence, NoiseInputs, Posterior, Precision
 from .inference.restarts import chain_number, restart_failed
 from .inference.slots import walk_in_slots
@@ -187,9 +188,9 @@ class LatentInpainter(pl.LightningModule):
         # predict runs under inference mode, which autograd cannot leave with the tensors it made
         with torch.inference_mode(False), torch.enable_grad():
             batch = {k: v.clone() if isinstance(v, Tensor) else v for k, v in batch.items()}
-            return self._split(
-                self._prepared(batch, batch_idx), lambda part: self._complete(part, batch_idx)
-            )
+            ready = self._prepared(batch, batch_idx)
+            done = self._split(ready, lambda part: self._complete(part, batch_idx))
+        return None if done is None else join_parts(done)
 
     def _complete(self, batch: dict[str, Any], batch_idx: int) -> Completions:
         streams = ChainStreams.grid(self.seed, batch["id"], self.chains, self.device)

@@ -14,7 +14,7 @@ from torch import Tensor
 from .membrane import membrane
 from .source import Source
 
-__all__ = ["Blend", "composite", "gradient_blend", "paste_into_source"]
+__all__ = ["Blend", "composite", "gradient_blend", "paste_into_source", "put_back"]
 
 Blend = Literal["gradient", "none"]
 
@@ -37,7 +37,31 @@ def composite(image: Tensor, mask: Tensor, raw: Tensor) -> Tensor:
     return blended.where(mask > 0, image)
 
 
-def paste_into_source(source: Source, raw: np.ndarray, blend: Blend = "gradient") -> np.ndarray:
+def put_back(source: Source, raw: Tensor, k: int, blend: Blend = "gradient") -> np.ndarray:
+    """The ``k``-th completion of a picture, all of its holes, at the size of the original.
+
+    Args:
+        source: The original, with the completions of its other holes.
+        raw: uint8 ``(K, C, h, w)``, the full generated pictures of the first hole.
+        k: which of them.
+        blend: see :func:`paste_into_source`.
+
+    Returns:
+        uint8, shape of ``source.image``; pixels with mask 0 are the original's, bit for bit.
+    """
+    result = paste_into_source(source, _array(raw[k]), blend)
+    for patch in source.patches:
+        result = paste_into_source(patch.source, _array(patch.raw[k]), blend, onto=result)
+    return result
+
+
+def _array(picture: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
+
+
+def paste_into_source(
+    source: Source, raw: np.ndarray, blend: Blend = "gradient", onto: np.ndarray | None = None
+) -> np.ndarray:
     """Carry a generated picture back to the size of the original, inside the hole only.
 
     Args:
@@ -47,33 +71,35 @@ def paste_into_source(source: Source, raw: np.ndarray, blend: Blend = "gradient"
             gradient-domain blend would take for an edge of the picture).
         blend: ``"gradient"`` keeps the generated picture's gradients and takes its values at the
             rim of the hole from the original (:func:`gradient_blend`); ``"none"`` pastes.
+        onto: The original with other holes filled, to go on from; it is changed.
 
     Returns:
         uint8, shape of ``source.image``; pixels with mask 0 are the original's, bit for bit.
     """
-    original = source.image if source.image.ndim == 3 else source.image[..., None]
+    shape = source.image.shape
+    result = source.image.copy() if onto is None else onto
+    result = result if result.ndim == 3 else result[..., None]
     left, top, right, bottom = source.box
-    height, width = original.shape[:2]
+    height, width = result.shape[:2]
     # One pixel around the box takes part, so that a hole that ends at the box still meets its rim.
     pad = (int(top > 0), int(bottom < height), int(left > 0), int(right < width))
     window = np.s_[top - pad[0] : bottom + pad[1], left - pad[2] : right + pad[3]]
     weight = source.mask[window].astype(np.float32) / 255
-    known = original[window][..., : _colours(original)]
+    view = result[window]
+    known = view[..., : _colours(result)]
     fitted = _enlarged(_match_channels(raw, known.shape[2]), (right - left, bottom - top))
     fitted = np.pad(fitted, (pad[:2], pad[2:], (0, 0)), mode="edge")
-    inside = np.pad(np.ones((bottom - top, right - left), bool), (pad[:2], pad[2:]))
-    hole = inside & (weight > 0)
+    hole = np.pad(np.ones((bottom - top, right - left), bool), (pad[:2], pad[2:])) & (weight > 0)
+    if source.holes is not None:
+        hole &= source.holes.within(window)
     if blend == "gradient":
-        fitted = gradient_blend(known, hole, fitted, ignore=~inside & (weight > 0))
+        fitted = gradient_blend(known, hole, fitted, ignore=~hole & (weight > 0))
     weight = np.where(hole, weight, 0)[..., None]
     mixed = np.rint(known + (fitted - known) * weight).clip(0, 255).astype(np.uint8)
-
-    result = original.copy()
-    view = result[window]
     view[..., : known.shape[2]] = np.where(hole[..., None], mixed, known)
     if view.shape[2] in (2, 4):  # what has been filled in can be seen
         view[..., -1] = np.where(hole, 255, view[..., -1])
-    return result.reshape(source.image.shape)
+    return result.reshape(shape)
 
 
 def gradient_blend(

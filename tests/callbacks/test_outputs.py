@@ -24,7 +24,10 @@ from lightning_inpaint.callbacks.uncertainty import RunningSpread, posterior_spr
 from lightning_inpaint.errors import UserError
 from tests.callbacks.made_up import files_below
 
-COLUMNS = "id,index,chain,seed,steps,first_energy,last_energy,known_psnr,status,label,diversity,acceptance"
+COLUMNS = (
+    "id,index,chain,seed,steps,first_energy,last_energy,known_psnr,status,label,diversity,acceptance,"
+    "enlargement"
+)
 
 
 def test_table_has_one_row_per_completion_in_the_order_of_the_data(tmp_path, predict, made_up):

@@ -12,6 +12,11 @@ from lightning_inpaint.datamodules.pictures import PictureError
 SIDES = st.integers(1, 70)
 
 
+def fitted_alone(*args, **options):
+    (fitted,) = fit_picture(*args, **options)
+    return fitted
+
+
 def random_picture(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
@@ -23,7 +28,7 @@ def random_mask(height, width, seed=0, levels=2):
 
 def test_a_picture_of_the_right_size_is_left_alone():
     image, mask = random_picture(32, 32), random_mask(32, 32, levels=256)
-    fitted = fit_picture(image, mask, 32)
+    fitted = fitted_alone(image, mask, 32)
     np.testing.assert_array_equal(fitted.image, image)
     np.testing.assert_allclose(fitted.mask, mask / 255, rtol=0, atol=1e-7)
     assert fitted.source is None
@@ -34,7 +39,7 @@ def test_a_picture_of_the_right_size_is_left_alone():
 def test_shapes_ranges_and_boxes(height, width, own, crop, seed):
     image = random_picture(height, width, seed)
     mask = random_mask(height, width, seed, 3) if own else random_mask(16, 16, seed, 3)
-    fitted = fit_picture(image, mask, 16, "crop" if crop else "resize")
+    fitted = fitted_alone(image, mask, 16, "crop" if crop else "resize")
     assert fitted.image.shape == (16, 16, 3)
     assert fitted.image.dtype == np.uint8
     assert fitted.mask.shape == (16, 16)
@@ -60,12 +65,12 @@ def test_what_lies_in_the_hole_changes_no_known_pixel(height, width, own, crop, 
     image = random_picture(height, width, seed)
     mask = random_mask(height, width, seed) if own else random_mask(16, 16, seed)
     fit = "crop" if crop else "resize"
-    one = fit_picture(image, mask, 16, fit)
+    one = fitted_alone(image, mask, 16, fit)
     if one.source is None:
         return
     other = image.copy()
     other[one.source.mask == 255] = random_picture(height, width, seed + 1)[one.source.mask == 255]
-    two = fit_picture(other, mask, 16, fit)
+    two = fitted_alone(other, mask, 16, fit)
     np.testing.assert_array_equal(one.mask, two.mask)
     known = one.mask < 1
     np.testing.assert_array_equal(one.image[known], two.image[known])
@@ -77,27 +82,27 @@ def test_shrinking_takes_the_mean_of_the_known_pixels():
     image[0, 0] = 40
     mask = np.zeros((4, 4), np.uint8)
     mask[0, 0] = 255
-    fitted = fit_picture(image, mask, 2)
+    fitted = fitted_alone(image, mask, 2)
     np.testing.assert_array_equal(fitted.mask, [[0.25, 0], [0, 0]])
     np.testing.assert_array_equal(fitted.image[..., 0], [[100, 0], [0, 0]])
 
 
 def test_the_hole_shows_the_original():
     image = np.full((64, 64, 3), 90, np.uint8)
-    fitted = fit_picture(image, np.full((64, 64), 255, np.uint8), 32)
+    fitted = fitted_alone(image, np.full((64, 64), 255, np.uint8), 32)
     assert (fitted.image == 90).all()
 
 
 def test_a_mask_on_the_generators_grid_stays_as_drawn():
     mask = random_mask(32, 32)
-    fitted = fit_picture(random_picture(96, 64), mask, 32)
+    fitted = fitted_alone(random_picture(96, 64), mask, 32)
     np.testing.assert_array_equal(fitted.mask, mask / 255)
     np.testing.assert_array_equal(fitted.source.mask, mask.repeat(3, 0).repeat(2, 1))
 
 
 def test_centre_crop_keeps_the_proportions():
     image = random_picture(32, 100)
-    fitted = fit_picture(image, np.zeros((32, 32), np.uint8), 32, "crop")
+    fitted = fitted_alone(image, np.zeros((32, 32), np.uint8), 32, "crop")
     np.testing.assert_array_equal(fitted.image, image[:, 34:66])
     assert fitted.source.box == (34, 0, 66, 32)
 
@@ -105,7 +110,7 @@ def test_centre_crop_keeps_the_proportions():
 @pytest.mark.parametrize("shape", [(64, 63), (31, 32), (63, 64)])
 def test_a_mask_of_another_size_gets_one_line(shape):
     with pytest.raises(PictureError, match=r"p\.png: its mask m\.png has .* must have"):
-        fit_picture(
+        fitted_alone(
             random_picture(64, 64),
             np.zeros(shape, np.uint8),
             32,
@@ -115,8 +120,8 @@ def test_a_mask_of_another_size_gets_one_line(shape):
 
 
 def kinds(mask, size=32, fit="resize", by_hand=True):
-    fitted = fit_picture(random_picture(size, size + 20), mask, 32, fit)
-    return [kind for kind, _ in inspect_mask(mask, fitted, by_hand)]
+    fitted = fitted_alone(random_picture(size, size + 20), mask, 32, fit)
+    return [kind for kind, _ in inspect_mask(mask, [fitted], by_hand, fit)]
 
 
 def test_remarkable_masks():
