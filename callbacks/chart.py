@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-__all__ = ["Chart", "heat", "line_chart"]
+__all__ = ["energy_chart", "heat"]
 
 INK, PALE, STRONG = "#28282f", "#96b4d6", "#c43c28"
+
+#: Chains drawn in one chart; more cannot be told apart.
+MOST_LINES = 64
 
 
 def heat(values: np.ndarray) -> np.ndarray:
@@ -21,49 +23,60 @@ def heat(values: np.ndarray) -> np.ndarray:
     return colormaps["magma"](values, bytes=True)[..., :3]
 
 
-class Chart(NamedTuple):
-    """A line chart with a logarithmic y axis.
+def energy_chart(
+    energies: np.ndarray,
+    xs: Sequence[float],
+    x_label: str,
+    burn_in: float | None = None,
+    floor: float | None = None,
+    size: tuple[int, int] = (900, 520),
+) -> Image.Image:
+    """Energies on a logarithmic axis as a picture of ``size`` (width, height).
 
-    Attributes:
-        title: Above the chart.
-        x_label: Below the x axis.
-        y_label: Above the y axis.
-        lines: Each (xs, ys), drawn pale.
-        highlight: (xs, ys) of the line drawn strong and on top.
-        legend: Names of a pale line and of the strong one.
+    Args:
+        energies: (chains, points); what has no logarithm leaves a gap.
+        xs: one per point.
+        x_label: what they count.
+        burn_in: where draws begin; None = nowhere.
+        floor: the energy that a draw has; None = unknown.
+        size: in pixels.
     """
-
-    title: str
-    x_label: str
-    y_label: str
-    lines: Sequence[tuple[Sequence[float], Sequence[float]]]
-    highlight: tuple[Sequence[float], Sequence[float]]
-    legend: tuple[str, str]
-
-
-def line_chart(chart: Chart, size: tuple[int, int] = (900, 520)) -> Image.Image:
-    """The chart as a picture of ``size`` (width, height). Values that have no logarithm leave gaps."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    with np.errstate(invalid="ignore"):
+        energies = np.where(np.isfinite(energies) & (energies > 0), energies, np.nan)
+    count = len(energies)
+    drawn = energies[
+        np.unique(np.linspace(0, count - 1, min(count, MOST_LINES)).round().astype(int))
+    ]
     figure = Figure((size[0] / 100, size[1] / 100), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    for xs, ys in chart.lines:
-        axes.plot(xs, _with_gaps(ys), color=PALE, linewidth=0.9)
-    axes.plot([], [], color=PALE, label=chart.legend[0])
-    xs, ys = chart.highlight
-    axes.plot(xs, _with_gaps(ys), color=STRONG, linewidth=2, label=chart.legend[1])
+    axes.plot(xs, drawn.T, color=PALE, linewidth=0.8)
+    axes.plot([], [], color=PALE, label="one chain")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # points where no chain is finite
+        low, middle, high = np.nanquantile(energies, [0.1, 0.5, 0.9], axis=0)
+    if count > 2:
+        axes.fill_between(
+            xs, low, high, color=STRONG, alpha=0.12, linewidth=0, label="80 % of them"
+        )
+    axes.plot(xs, middle, color=STRONG, linewidth=2, label="median")
+    if floor is not None:
+        words = "noise_std$^2$ times known values: a draw has about this, or less"
+        axes.axhline(floor, color=INK, linestyle="--", linewidth=1.2, label=words)
+    if burn_in is not None:
+        axes.axvspan(xs[0], burn_in, color=INK, alpha=0.05, linewidth=0, label="burn-in, no draws")
     axes.set_yscale("log")
-    axes.set_title(chart.title, loc="left", color=INK)
-    axes.set_xlabel(chart.x_label)
-    axes.set_ylabel(chart.y_label)
+    chains = "1 chain" if count == 1 else f"{count:,} chains"
+    shown = f", {len(drawn)} of them drawn" if len(drawn) < count else ""
+    axes.set_title(f"Energy of {chains}{shown}", loc="left", color=INK)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel("squared error on the known pixels, summed")
+    axes.margins(x=0.01)
     axes.grid(color="#e4e4ea")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper right", frameon=False)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-
-
-def _with_gaps(ys: Sequence[float]) -> list[float]:
-    return [y if math.isfinite(y) and y > 0 else math.nan for y in ys]

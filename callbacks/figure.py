@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
@@ -16,23 +15,20 @@ from ..errors import UserError
 from ..images.compositing import composite
 from ..images.sheet import contact_sheet, hatched
 from .atomic import write_bytes
-from .chart import Chart, line_chart
+from .chart import energy_chart
 from .finish import Finisher, RunResult
 from .imaging import encode, split_masked
 from .layout import OutputFolder
 
 __all__ = ["CompletionFigure", "completions_figure", "energies_figure", "load_views"]
 
-#: Chains drawn in one chart; more cannot be told apart.
-MAX_LINES = 256
-
 
 class CompletionFigure(Finisher):
     """Draws ``completions.png`` and ``energies.png`` when all pictures are done.
 
     The first has the rows original, masked, completions and full generated images, and one column
-    per picture. The second has the energy of each chain against the Langevin step, on a logarithmic
-    axis, with the median highlighted.
+    per picture; its title says so where there are more pictures. The second has the energies of the chains of
+    all pictures against gradient evaluations: the median, the middle 80 %, and up to 64 single chains.
 
     Args:
         pictures: How many pictures to show, from the first one on.
@@ -49,11 +45,13 @@ class CompletionFigure(Finisher):
         self.side = side
 
     def finish(self, trainer: Trainer, run: RunResult) -> None:
-        shown = run.pictures[: self.pictures]
-        if not shown:
+        if not run.pictures:
             return
-        records = [run.folder.read_record(picture) for picture in shown]
-        figure = completions_figure(run.folder, records, self.chains, self.side)
+        records = [run.folder.read_record(picture) for picture in run.pictures]
+        first = records[: self.pictures]
+        title = f"The first {len(first)} of {len(records):,} pictures"
+        title = title if len(first) < len(records) else ""
+        figure = completions_figure(run.folder, first, self.chains, self.side, title)
         write_bytes(run.folder.root / "completions.png", encode(np.asarray(figure)))
         write_bytes(run.folder.root / "energies.png", encode(np.asarray(energies_figure(records))))
 
@@ -88,7 +86,11 @@ def load_views(folder: OutputFolder, record: dict[str, Any], chains: int | None 
 
 
 def completions_figure(
-    folder: OutputFolder, records: Sequence[dict[str, Any]], chains: int = 4, side: int = 128
+    folder: OutputFolder,
+    records: Sequence[dict[str, Any]],
+    chains: int = 4,
+    side: int = 128,
+    title: str = "",
 ) -> Image.Image:
     """Rows *original, masked, completions, full generated images*; one column per record."""
     views = [load_views(folder, record, chains) for record in records]
@@ -98,35 +100,28 @@ def completions_figure(
         for k in range(count):
             label = f"{name} {k + 1}" if count > 1 else f"{name}s" if len(views) > 1 else name
             rows.append((label, [getattr(view, kind)[k] for view in views]))
-    return contact_sheet(rows, [record["id"] for record in records], side)
+    return contact_sheet(rows, [record["id"] for record in records], side, title)
 
 
 def energies_figure(records: Sequence[dict[str, Any]]) -> Image.Image:
-    """Energy against Langevin step, one line per chain, the median on top."""
-    curves = [
-        (record["curve"]["steps"], energies)
-        for record in records
-        for energies in record["curve"]["energies"]
-    ][:MAX_LINES]
-    longest = max((steps for steps, _ in curves), key=len)
-    alike = [energies for steps, energies in curves if steps == longest]
-    middle = [_median(values) for values in zip(*alike, strict=True)]
-    chart = Chart(
-        title=f"Energy of {len(curves)} {'chain' if len(curves) == 1 else 'chains'}",
-        x_label="Langevin step",
-        y_label="squared error on the known pixels, summed",
-        lines=[
-            (steps, [math.nan if e is None else e for e in energies]) for steps, energies in curves
-        ],
-        highlight=(longest, middle),
-        legend=("one chain", "median"),
+    """Energies against gradient evaluations: all chains counted, some of them drawn.
+
+    The burn-in and the energy of a draw, noise_std^2 times the known values, are marked: a draw is noisier
+    than the mode that a descent ends in, so energies rise where the descent goes over into draws.
+    """
+    curves = [record["curve"] for record in records]
+    longest = max(curves, key=lambda curve: len(curve["steps"]))
+    alike = [curve["energies"] for curve in curves if curve["steps"] == longest["steps"]]
+    energies = np.array([line for lines in alike for line in lines], dtype=float)  # None is NaN
+    evaluations = longest.get("evaluations")
+    floors = [curve["floor"] for curve in curves if curve.get("floor")]
+    return energy_chart(
+        energies,
+        evaluations or longest["steps"],
+        "gradient evaluations of a chain" if evaluations else "step of the sampler",
+        burn_in=longest.get("burn_in"),
+        floor=median(floors) if floors else None,
     )
-    return line_chart(chart)
-
-
-def _median(values: Sequence[float | None]) -> float:
-    finite = [value for value in values if value is not None]
-    return median(finite) if finite else math.nan
 
 
 def _channels_last(image: Image.Image) -> np.ndarray:

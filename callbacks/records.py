@@ -194,11 +194,23 @@ def _drawn_class(completions: Completions, n: int, k: int) -> str | None:
 def _curve(completions: Completions, n: int) -> dict[str, Any]:
     """Energies along the walk, thinned out, and after its last step."""
     points = len(completions.trace_steps)
+    spent = list(completions.trace_evaluations)
     kept = list(range(0, points, max(1, math.ceil(points / CURVE_POINTS))))
     steps = [int(completions.trace_steps[i]) for i in kept]
     curves = completions.trace[kept, n].T.tolist()
+    evaluations = [spent[i] for i in kept] if spent else []
     if not steps or steps[-1] < completions.steps:
         steps.append(completions.steps)
+        evaluations += spent[-1:]
         for curve, final in zip(curves, completions.energy[n].tolist(), strict=True):
             curve.append(final)
-    return {"steps": steps, "energies": [[number(energy) for energy in curve] for curve in curves]}
+    first = completions.draws_from
+    values = float((1 - completions.mask[n]).sum()) * completions.raw.shape[2]
+    std = completions.noise_std
+    return {
+        "steps": steps,
+        "evaluations": evaluations or None,
+        "burn_in": spent[first] if spent and first is not None else None,
+        "floor": None if std is None else number(values * std**2),
+        "energies": [[number(energy) for energy in curve] for curve in curves],
+    }

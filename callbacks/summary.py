@@ -48,6 +48,7 @@ def summary_text(run: RunResult, failures: int = 10) -> str:
     lines = ["", f"{_count(len(best), 'picture')} completed, see {where}"]
     if run.resumed:
         lines.append(f"  {run.completed} now, {run.resumed} in an earlier start")
+    lines += _arrived(best.values())
     if psnr:
         lines.append(f"  median PSNR on the known pixels {median(psnr):.1f} dB (raw output)")
     lines += _enlarged(best.values())
@@ -71,6 +72,24 @@ def _enlarged(pictures: Iterable[dict[str, Any]]) -> list[str]:
         f"  soft: what fills the holes of {_count(len(factors), 'picture')} is enlarged, up to "
         f"{max(factors):.0f}-fold, which the PSNR does not see:\n    take --data.fit around, or a generator "
         "of more pixels"
+    ]
+
+
+def _arrived(pictures: Iterable[dict[str, Any]]) -> list[str]:
+    """How many pictures have a completion that matches the known pixels as a draw does."""
+    rows = [row for row in pictures if row.get("arrived") is not None]
+    if not rows:
+        return []
+    chi2 = median(row["chi2"] for row in rows)
+    lines = [
+        f"  {sum(row['arrived'] > 0 for row in rows)} of {_count(len(rows), 'picture')} arrived: the best "
+        f"completion matches the known pixels to noise_std (chi2: 1 = a draw, here {chi2:.2g})"
+    ]
+    if all(row["arrived"] > 0 for row in rows):
+        return lines
+    return [
+        *lines,
+        "    the others: more chains or steps, or a larger noise_std (docs/sampling.md)",
     ]
 
 
@@ -117,8 +136,11 @@ def _failures(run: RunResult, limit: int) -> list[str]:
 def _files(run: RunResult) -> list[str]:
     entries = (
         ("index.html", "gallery: open it in a browser"),
-        ("completions.png", "original, masked, completions, full generated images"),
-        ("energies.png", "energy against Langevin step"),
+        (
+            "completions.png",
+            "the first pictures: original, masked, completions, full generated images",
+        ),
+        ("energies.png", "energies of all chains against gradient evaluations"),
         ("energies.csv", "one row per completion"),
         ("composites/", "completions with the known pixels put back"),
         ("raw/", "full generated images"),

@@ -44,12 +44,17 @@ class Completions:
         psnr: float32 ``(N, K)`` in dB, of ``raw`` on the known pixels.
         trace: float32 ``(T, N, K)``, energies along the walk.
         trace_steps: the ``T`` steps at which ``trace`` was recorded.
+        trace_evaluations: ``T + 1`` counts: gradients that a chain had spent before each of those steps, and
+            in the end; empty where unknown.
+        draws_from: the step from which on a chain's states are draws; None = none of them is exactly.
+        noise_std: Standard deviation of a known value in the posterior, pictures in [-1, 1]; None = unknown.
         latents: float32 ``(N, K, D)``, the final latents.
         chain: int64 ``(N, K)``, the number of each chain (it keys the random stream).
         seed: Seed of the random streams.
         steps: Steps of each walk.
         status: ``(N, K)`` of ``"ok"``, ``"restarted"`` or ``"failed: reason"``.
-        diagnostics: Further figures by name, each ``(N, K)``: acceptance, step_size, rhat, ...
+        diagnostics: Further figures by name, each ``(N, K)``: chi2 (squared residual of the known values over
+            noise_std^2, per value), arrived (1 or 0), acceptance, step_size, rhat, ...
         class_posterior: float32 ``(N, classes)``, p(class | known pixels), where the label is known
             1 at the label; None for an unconditional generator.
         chain_label: int64 ``(N, K)``, the class that each chain walked in: the label, or a draw from
@@ -79,6 +84,9 @@ class Completions:
     class_posterior: Tensor | None = None
     chain_label: Tensor | None = None
     class_names: tuple[str, ...] = ()
+    trace_evaluations: list[int] = field(default_factory=list)
+    draws_from: int | None = None
+    noise_std: float | None = None
 
     def __len__(self) -> int:
         """Number of pictures ``N``."""
@@ -188,7 +196,8 @@ class Completions:
         return cls(**{name: _joined(name, values) for name, values in columns.items()})
 
 
-_SHARED = ("seed", "steps", "trace_steps", "class_names")
+_SHARED = {"seed", "steps", "trace_steps", "trace_evaluations", "draws_from", "noise_std"}
+_SHARED |= {"class_names"}
 
 
 def _same_picture(source: Source, composite: Tensor) -> bool:
@@ -198,7 +207,7 @@ def _same_picture(source: Source, composite: Tensor) -> bool:
 
 
 def _joined(name: str, values: list[Any]) -> Any:
-    if name == "trace_steps":
+    if name in ("trace_steps", "trace_evaluations"):
         return max(values, key=len)
     first = values[0]
     if first is None or name in _SHARED:

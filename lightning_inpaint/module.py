@@ -146,6 +146,9 @@ class LatentInpainter(pl.LightningModule):
         hidden = ("streams", "chains", "probe", "blocks", "scale_free", "observed")
         options = {k: v for k, v in described.defaults.items() if k not in hidden}
         self.sampler_options = {"steps": described.steps, **options}
+        self._noise_std: float | None = options.get("noise_std")
+        if self._noise_std is None and "temp" in options:
+            self._noise_std = (options["temp"] / 2) ** 0.5
         self.chains, self.slots = chains, slots
         self.seed, self.noise_inputs = seed, noise_inputs
         self.warm_start, self.report_every = warm_start, report_every
@@ -210,7 +213,10 @@ class LatentInpainter(pl.LightningModule):
         walked = self._walk(posterior, self._reporter(posterior, batch, batch_idx))
         walked, status = restart_failed(walked, again, self.chains if self._interacting else 1)
         names = tuple(getattr(self.generator, "class_names", None) or ())
-        return gather_completions(batch, evidence, walked, status, self.chains, self.seed, names)
+        noise = self._noise_std
+        return gather_completions(
+            batch, evidence, walked, status, self.chains, self.seed, names, noise
+        )
 
     def on_predict_start(self) -> None:
         """Start to number the pictures that have no id."""

@@ -11,7 +11,7 @@ from ..completions import Completions
 from ..images.compositing import composite
 from ..images.levels import to_uint8
 from .agreement import agreement
-from .observation import known_psnr
+from .observation import arrival, known_psnr
 from .posterior import Evidence
 from .walk import Walk
 
@@ -26,6 +26,7 @@ def gather_completions(
     chains: int,
     seed: int,
     class_names: tuple[str, ...] = (),
+    noise_std: float | None = None,
 ) -> Completions:
     """Collect the results on the CPU, each picture's chains ordered by energy.
 
@@ -38,6 +39,7 @@ def gather_completions(
         chains: chains per picture.
         seed: of the random streams.
         class_names: names of the generator's classes.
+        noise_std: of a known value, in the posterior that was walked in; None = unknown.
     """
     shape = (len(batch["id"]), chains)
     energy = walked.energy.unflatten(0, shape)
@@ -55,6 +57,10 @@ def gather_completions(
     figures = dict(walked.diagnostics)
     if walked.draws is not None and chains > 1:
         figures |= agreement(walked.draws, chains)
+    if noise_std is not None:
+        figures["chi2"], figures["arrived"] = arrival(
+            walked.energy, evidence.known, raw.shape[2], noise_std
+        )
     classes = batch.get("class_posterior")
     labels = evidence.labels
     return Completions(
@@ -71,6 +77,9 @@ def gather_completions(
         psnr=by_energy(known_psnr(walked.energy, evidence.known, raw.shape[2])),
         trace=walked.trace[:, rows].unflatten(1, shape).cpu(),
         trace_steps=list(range(len(walked.trace))),
+        trace_evaluations=walked.evaluations,
+        draws_from=walked.draws_from,
+        noise_std=noise_std,
         latents=by_energy(walked.latents),
         chain=order.cpu(),
         seed=seed,

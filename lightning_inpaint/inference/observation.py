@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["known_psnr", "known_weight", "masked_squared_error"]
+__all__ = ["arrival", "known_psnr", "known_weight", "masked_squared_error"]
 
 
 def known_weight(mask: Tensor) -> Tensor:
@@ -51,3 +51,26 @@ def known_psnr(energy: Tensor, known: Tensor, channels: int) -> Tensor:
     values = known.sum(dim=(1, 2, 3)) * channels
     nothing = torch.full_like(energy, float("nan"))
     return torch.where(values > 0, 10 * torch.log10(4 * values / energy.clamp(min=1e-12)), nothing)
+
+
+def arrival(
+    energy: Tensor, known: Tensor, channels: int, noise_std: float
+) -> tuple[Tensor, Tensor]:
+    """Whether chains match the known values as well as a draw of the posterior does.
+
+    Args:
+        energy: (N,) from :func:`masked_squared_error`.
+        known: (N, 1, H, W), **1 = known**.
+        channels: picture channels.
+        noise_std: of a known value, pictures in [-1, 1].
+
+    Returns:
+        chi2 (N,), the squared residual of the known values over ``noise_std``^2, per value: near 1 in
+        equilibrium, less at a mode. And (N,) 1 where a chain has *arrived*: chi2 below 1 + 3 sqrt(2 / values),
+        three standard deviations of it, else 0. Both are NaN where nothing is known.
+    """
+    values = known.sum(dim=(1, 2, 3)) * channels
+    nothing = torch.full_like(energy, float("nan"))
+    chi2 = torch.where(values > 0, energy / (values * noise_std**2), nothing)
+    arrived = (chi2 < 1 + 3 * (2 / values).sqrt()).to(energy)
+    return chi2, torch.where(values > 0, arrived, nothing)

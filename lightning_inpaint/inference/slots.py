@@ -150,7 +150,8 @@ class _Slots:
         pictures = torch.cat([p.decode(self.latents[rows]) for p, rows in chosen])
         evidence = self.posterior.evidence
         energy = masked_squared_error(pictures, evidence.target, evidence.known)
-        return Walk(self.latents, pictures, energy, self._filled_trace(), self.figures)
+        evaluations = list(range(self.steps + 1))  # samplers whose chains stop spend one a step
+        return Walk(self.latents, pictures, energy, self._filled_trace(), self.figures, evaluations)
 
     def _filled_trace(self) -> Tensor:
         """(steps, N): a chain at rest keeps the energy that it rests at."""

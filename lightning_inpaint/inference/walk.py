@@ -27,6 +27,8 @@ class Walk(NamedTuple):
         energy: (N,), of those pictures.
         trace: (steps, N), energies seen by each step.
         diagnostics: figures by name, each (N,).
+        evaluations: gradients that a chain had spent before each step, and in the end (steps + 1).
+        draws_from: step from which on states are draws of a chain in equilibrium; None = no step's is.
         draws: (T, N, quantities), kept for R-hat; None where nothing was kept.
     """
 
@@ -35,6 +37,8 @@ class Walk(NamedTuple):
     energy: Tensor
     trace: Tensor
     diagnostics: dict[str, Tensor]
+    evaluations: list[int]
+    draws_from: int | None = None
     draws: Tensor | None = None
 
     @property
@@ -57,6 +61,8 @@ class Walk(NamedTuple):
             self.energy.index_copy(0, rows, other.energy),
             self.trace.index_copy(1, rows, other.trace),
             diagnostics,
+            self.evaluations,
+            self.draws_from,
             draws,
         )
 
@@ -81,11 +87,13 @@ def walk(
     """
     closure, steps = posterior.closure(u), optimizer.steps
     trace = torch.empty(steps, len(u), device=u.device, dtype=u.dtype)
+    evaluations = [optimizer.evaluations]
     try:
         for step in range(1, steps + 1):
             posterior.tolerate(optimizer.tolerant)
             energy: Tensor = optimizer.step(closure)  # type: ignore[arg-type, assignment]
             trace[step - 1] = energy
+            evaluations.append(optimizer.evaluations)
             if recorder is not None:
                 recorder.see(step - 1, energy, u)
             if report is not None and (step % every == 0 or step == steps):
@@ -101,4 +109,5 @@ def walk(
         "gradient_evaluations", torch.full_like(energy, float(optimizer.evaluations))
     )
     draws = None if recorder is None else recorder.draws()
-    return Walk(u.detach(), pictures, energy, trace, diagnostics, draws)
+    first = optimizer.draws_from
+    return Walk(u.detach(), pictures, energy, trace, diagnostics, evaluations, first, draws)

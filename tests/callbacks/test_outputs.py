@@ -18,7 +18,7 @@ from lightning_inpaint.callbacks import (
     UncertaintyMaps,
     WalkAnimation,
 )
-from lightning_inpaint.callbacks.chart import Chart, heat, line_chart
+from lightning_inpaint.callbacks.chart import energy_chart, heat
 from lightning_inpaint.callbacks.imaging import without_alpha
 from lightning_inpaint.callbacks.uncertainty import RunningSpread, posterior_spread, spread_view
 from lightning_inpaint.errors import UserError
@@ -63,11 +63,12 @@ def test_figure_has_the_rows_of_the_seed(tmp_path, predict, made_up, chains, row
     predict([CompletionWriter(str(tmp_path)), figure], module=made_up(chains=chains))
     with Image.open(tmp_path / "completions.png") as image:
         pixels = np.array(image)
-    assert pixels.shape[0] == 15 + rows * 34
-    cell = pixels[15 : 15 + 32, -3 * 34 : -3 * 34 + 32]
+    titled = 17  # it shows three of four, and says so
+    assert pixels.shape[0] == titled + 15 + rows * 34
+    cells = np.lib.stride_tricks.sliding_window_view(pixels[titled + 15 : titled + 47], 32, axis=1)
     with Image.open(tmp_path / "inputs/a.png") as image:
         original = np.array(image)[..., :3].repeat(4, axis=0).repeat(4, axis=1)
-    np.testing.assert_array_equal(cell, original)
+    assert (np.moveaxis(cells, -1, 2) == original[:, None]).all(axis=(0, 2, 3)).any()
 
 
 def test_nothing_finished_draws_nothing(tmp_path, predict, made_up):
@@ -82,12 +83,36 @@ def test_nothing_finished_draws_nothing(tmp_path, predict, made_up):
 @pytest.mark.parametrize(
     "ys", [[100.0, 1.0, 0.01], [5.0, 5.0, 5.0], [float("nan"), 3.0, 0.0], [float("nan")] * 3]
 )
-def test_line_chart_takes_any_curve(ys):
-    xs = [0, 1, 2]
-    image = line_chart(Chart("t", "x", "y", [(xs, ys)], (xs, ys), ("one", "median")), (300, 200))
-    assert image.size == (300, 200)
+@pytest.mark.parametrize("chains", [1, 100])
+def test_energy_chart_takes_any_curve(ys, chains):
+    image = energy_chart(np.array([ys] * chains), [0, 1, 2], "x", 1, 2.0, (450, 300))
+    assert image.size == (450, 300)
     strong = (np.abs(np.array(image).astype(int) - (196, 60, 40)).sum(axis=2) < 60).any()
     assert strong  # the legend at least
+
+
+def test_energies_count_all_chains_and_say_where_draws_begin(
+    tmp_path, predict, made_up, monkeypatch
+):
+    seen = []
+    draw = lambda *args, **marks: seen.append((*args, marks)) or energy_chart(*args, **marks)  # noqa: E731
+    monkeypatch.setattr("lightning_inpaint.callbacks.figure.energy_chart", draw)
+
+    class Walked(made_up):
+        def predict_step(self, batch, batch_idx):
+            made = super().predict_step(batch, batch_idx)
+            made.trace_evaluations = [3 * step for step in range(made.steps + 1)]
+            made.draws_from, made.noise_std = 10, 0.1
+            return made
+
+    figure = CompletionFigure(pictures=1)
+    predict([CompletionWriter(str(tmp_path)), figure], module=Walked(chains=2))
+    ((energies, xs, label, marks),) = seen
+    assert energies.shape == (4 * 2, 31)
+    assert xs == [3 * step for step in range(31)]
+    assert label == "gradient evaluations of a chain"
+    assert marks["burn_in"] == 30
+    assert marks["floor"] == pytest.approx(0.01 * 8 * 4 * 3)
 
 
 def test_heat_runs_from_dark_to_light():
@@ -238,3 +263,23 @@ def test_summary_fits_a_screen_and_names_failures(tmp_path, predict, made_up, ma
     assert "energies.csv  one row per completion" in out
     assert len(out.splitlines()) < 24
     assert len(summary.result.failures) == 3
+
+
+@pytest.mark.parametrize(
+    ("chi2", "words"),
+    [(1.02, "4 of 4 pictures arrived"), (2.0, "0 of 4 pictures arrived"), (None, "")],
+)
+def test_summary_says_how_many_arrived(tmp_path, predict, made_up, capsys, chi2, words):
+    class Measured(made_up):
+        def _diagnostics(self, shape):
+            known = {
+                "chi2": torch.full(shape, chi2 or 0),
+                "arrived": torch.full(shape, chi2 == 1.02),
+            }
+            return super()._diagnostics(shape) | ({} if chi2 is None else known)
+
+    predict([CompletionWriter(str(tmp_path)), EnergyTable(), Summary()], module=Measured())
+    out = capsys.readouterr().out
+    assert words in out
+    assert ("arrived" in out) == (chi2 is not None)
+    assert ("the others:" in out) == (chi2 == 2.0)
