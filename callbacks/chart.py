@@ -63,7 +63,7 @@ def energy_chart(
         )
     axes.plot(xs, middle, color=STRONG, linewidth=2, label="median")
     if floor is not None:
-        words = "noise_std$^2$ times known values: a draw has about this, or less"
+        words = "noise_std$^2$ times known values (a draw's)"
         axes.axhline(floor, color=INK, linestyle="--", linewidth=1.2, label=words)
     if burn_in is not None:
         axes.axvspan(xs[0], burn_in, color=INK, alpha=0.05, linewidth=0, label="burn-in, no draws")

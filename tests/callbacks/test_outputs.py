@@ -85,8 +85,8 @@ def test_nothing_finished_draws_nothing(tmp_path, predict, made_up):
 )
 @pytest.mark.parametrize("chains", [1, 100])
 def test_energy_chart_takes_any_curve(ys, chains):
-    image = energy_chart(np.array([ys] * chains), [0, 1, 2], "x", 1, 2.0, (450, 300))
-    assert image.size == (450, 300)
+    image = energy_chart(np.array([ys] * chains), [0, 1, 2], "x", 1, 2.0, (600, 400))
+    assert image.size == (600, 400)
     strong = (np.abs(np.array(image).astype(int) - (196, 60, 40)).sum(axis=2) < 60).any()
     assert strong  # the legend at least
 
