@@ -6,18 +6,23 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 from pytorch_lightning import Trainer
 
+from ..completions import Completions
 from ..errors import UserError
 from .atomic import write_bytes, write_text
 from .figure import Views, load_views
 from .finish import Finisher, RunResult
+from .imaging import to_array, without_alpha
 from .layout import OutputFolder
 from .uncertainty import spread_view
+
+if TYPE_CHECKING:
+    from .writer import CompletionWriter
 
 __all__ = ["Gallery"]
 
@@ -25,6 +30,9 @@ TEMPLATE = Path(__file__).with_name("gallery.html")
 
 #: Largest side of a thumbnail; smaller pictures are kept and enlarged by the browser.
 SIDE = 96
+
+#: Largest side of the original that a completion is compared with.
+LARGE = 2048
 
 #: Points and chains of the energy curves in the page, which is to stay small.
 POINTS, CHAINS = 32, 4
@@ -34,9 +42,9 @@ class Gallery(Finisher):
     """Writes ``index.html`` when all pictures are done: open it in a browser, no server needed.
 
     Per picture: original, masked, completions, generated, uncertainty, energy curve; a click opens it large,
-    with a before/after slider. Sorted by failures, energy, agreement or diversity. The page loads only what is
-    on the screen, one strip of thumbnails (``thumbnails/<id>.webp``) per picture, so it also works with
-    thousands of pictures.
+    with a before/after slider at the original's size, the figures of every completion and links to the files.
+    Sorted by failures, energy, chi2, agreement or diversity. The page loads only what is on the screen, one
+    strip of thumbnails (``thumbnails/<id>.webp``) per picture, so it also works with thousands of pictures.
 
     Args:
         pictures: How many pictures to show at most, from the first one on.
@@ -52,6 +60,32 @@ class Gallery(Finisher):
         self.chains = chains
         self.title = title
 
+    def on_composite(
+        self,
+        writer: CompletionWriter,
+        completions: Completions,
+        n: int,
+        k: int,
+        composite: np.ndarray,
+    ) -> None:
+        """Keep what the completion of a larger picture is compared with: the original, whole and masked."""
+        source = completions.source[n]
+        if k > 0 or (source is None and completions.image.shape[-1] <= SIDE):
+            return
+        if source is None:
+            image, mask = to_array(completions.image[n]), completions.mask[n, 0].numpy()
+            hole = np.rint(255 * mask).astype(np.uint8)
+        else:
+            image, hole = without_alpha(source.image), source.mask
+        whole = Image.fromarray(image.squeeze()).convert("RGB")
+        masked = whole.copy()
+        masked.putalpha(Image.fromarray(255 - hole))
+        for kind, picture in (("originals", whole), ("masked", masked)):
+            picture.thumbnail((LARGE, LARGE), Image.Resampling.LANCZOS)
+            buffer = io.BytesIO()
+            picture.save(buffer, "webp", quality=85, method=2)
+            write_bytes(writer.folder.file(kind, completions.id[n], ".webp"), buffer.getvalue())
+
     def finish(self, trainer: Trainer, run: RunResult) -> None:
         shown = run.pictures[: self.pictures]
         entries = [_entry(run.folder, picture, self.chains) for picture in shown]
@@ -59,6 +93,7 @@ class Gallery(Finisher):
         page = {
             "title": self.title,
             "left_out": len(run.pictures) - len(shown),
+            "run": _settings(run.folder),
             "pictures": entries,
         }
         write_text(run.folder.root / "index.html", _page(page))
@@ -68,6 +103,16 @@ def _page(data: dict[str, Any]) -> str:
     # no "<" inside the script element, whatever the pictures are called
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return TEMPLATE.read_text().replace("{{DATA}}", text.replace("<", "\\u003c"))
+
+
+def _settings(folder: OutputFolder) -> dict[str, Any]:
+    """The settings of the run, by their names on the command line."""
+    try:
+        run = json.loads((folder.root / "run.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    weights = {"weights (SHA-256)": run.get("generator")}
+    return {**run.get("settings", {}), **weights, **run.get("versions", {})}
 
 
 def _entry(folder: OutputFolder, picture: str, chains: int) -> dict[str, Any]:
@@ -81,6 +126,8 @@ def _entry(folder: OutputFolder, picture: str, chains: int) -> dict[str, Any]:
     strip = folder.file("thumbnails", picture, ".webp")
     write_bytes(strip, _strip(cells))
     statuses = [each["status"] for each in completions]
+    kept = {kind: folder.file(kind, picture, ".webp") for kind in ("originals", "masked")}
+    original, masked = (folder.relative(p) if p.exists() else None for p in kept.values())
     return {
         "id": picture,
         "index": record["index"],
@@ -93,12 +140,28 @@ def _entry(folder: OutputFolder, picture: str, chains: int) -> dict[str, Any]:
         "shown": len(views.generated),
         "spread": folder.relative(spread) if spread.exists() else None,
         "input": record["input"],
+        "original": original,
+        "masked": masked,
+        "chi2": completions[0]["diagnostics"].get("chi2"),
+        "arrived": completions[0]["diagnostics"].get("arrived"),
+        "rhat": completions[0]["diagnostics"].get("rhat"),
+        "notes": [note["text"] for note in record.get("notes", [])],
         "box": _box(record["original"]),
         "files": [[each["composite"], each["raw"]] for each in completions],
-        "energies": [each["last_energy"] for each in completions],
+        "figures": [_figures(each) for each in completions],
         "record": folder.relative(folder.record(picture)),
         "curve": _curve(record["curve"]),
     }
+
+
+def _figures(completion: dict[str, Any]) -> list[Any]:
+    """Energy, PSNR, chi2, chain, class, status: a row of the page's table."""
+    chi2 = completion["diagnostics"].get("chi2")
+    names = ("chain", "class", "status")
+    return [
+        *(completion["last_energy"], completion["known_psnr"], chi2),
+        *(completion.get(name) for name in names),
+    ]
 
 
 def _label(record: dict[str, Any]) -> Any:
@@ -142,7 +205,10 @@ def _curve(curve: dict[str, Any]) -> dict[str, Any]:
     last = len(curve["steps"]) - 1
     kept = sorted({round(i * last / (POINTS - 1)) for i in range(POINTS)}) if last > 0 else [0]
     return {
-        "steps": [curve["steps"][i] for i in kept],
+        "steps": [(curve.get("evaluations") or curve["steps"])[i] for i in kept],
+        "unit": "gradient evaluations" if curve.get("evaluations") else "steps",
+        "burn_in": curve.get("burn_in"),
+        "floor": curve.get("floor"),
         "energies": [
             [None if e[i] is None else float(f"{e[i]:.3g}") for i in kept]
             for e in curve["energies"][:CHAINS]

@@ -22,6 +22,8 @@ _EXTRAS = (
     ("animations", ".gif"),
     ("animations", ".webp"),
     ("thumbnails", ".webp"),
+    ("originals", ".webp"),
+    ("masked", ".webp"),
 )
 
 
@@ -34,7 +36,8 @@ class OutputFolder:
     ``inputs/<id>.png``    what the generator was shown; transparent where masked
     ``uncertainty/<id>``   standard deviation over the chains, ``.png`` and ``.npz``
     ``animations/<id>``    the walk from noise to completion
-    ``thumbnails/<id>``    what the gallery shows
+    ``thumbnails/<id>``    what the gallery shows; of larger pictures also ``originals/<id>`` and
+                           ``masked/<id>``, at the original's size
     ``records/<id>.json``  how it came about; written last, so it marks the picture as finished
     ``run.json``           settings and generator of the run
     ====================== ==================================================================

@@ -19,7 +19,7 @@ def join_parts(completions: Completions) -> Completions:
     """One entry per picture: that of its first hole, the others in its source's patches.
 
     The energies of a picture's holes are summed, completion by completion, lowest first; the PSNR is that
-    of the worst hole, and so is the status.
+    of the worst hole, and so are chi2 and the status.
     """
     whole = [name.partition(PART)[0] for name in completions.id]
     if whole == completions.id:
@@ -38,14 +38,18 @@ def join_parts(completions: Completions) -> Completions:
         joined.first_energy[place] = completions.first_energy[every].sum(0)
         joined.trace[:, place] = completions.trace[:, every].sum(1)
         joined.psnr[place] = completions.psnr[every].nan_to_num(torch.inf).amin(0)
+        if "arrived" in joined.diagnostics:
+            found = completions.diagnostics
+            joined.diagnostics["chi2"][place] = found["chi2"][every].nan_to_num(0.0).amax(0)
+            joined.diagnostics["arrived"][place] = found["arrived"][every].nan_to_num(1.0).amin(0)
         joined.status[place] = [
             _worst(column) for column in zip(*_status(completions, every), strict=True)
         ]
         patches = [(completions.source[m], completions.raw[m]) for m in others]
         source = completions.source[n]
         if source is not None:
-            found = tuple(Patch(other, raw) for other, raw in patches if other is not None)
-            joined.source[place] = source.with_patches(found)
+            holes = tuple(Patch(other, raw) for other, raw in patches if other is not None)
+            joined.source[place] = source.with_patches(holes)
     return joined
 
 

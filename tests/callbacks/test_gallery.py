@@ -20,18 +20,24 @@ BROWSER = next(
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1400,900 --virtual-time-budget=2000"
+    "--disable-component-update --disable-sync --virtual-time-budget=2000"
 )
 NAMES = ["a", "b", "cat/c", "ü #1 %", "</script><b>"]
 
 
-def drive(page, tmp_path, script, address=""):
+def drive(page, tmp_path, script, address="", size="1400,900"):
     """Run a script in the page; returns what it evaluates to."""
     driven = page.with_name("driven.html")
     run = f"document.documentElement.dataset.result = JSON.stringify((() => {{ {script} }})());"
     wait = f"addEventListener('load', () => setTimeout(() => {{ {run} }}, 200));"
     driven.write_text(page.read_text().replace("</body>", f"<script>{wait}</script></body>"))
-    command = [BROWSER, *FLAGS.split(), f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom"]
+    command = [
+        BROWSER,
+        *FLAGS.split(),
+        f"--window-size={size}",
+        f"--user-data-dir={tmp_path / 'browser'}",
+        "--dump-dom",
+    ]
     url = driven.as_uri() + address
     done = subprocess.run([*command, url], capture_output=True, text=True, timeout=600)
     found = re.search(r'data-result="([^"]*)"', done.stdout)
@@ -128,7 +134,7 @@ def test_a_picture_opens_large_with_a_slider(gallery, tmp_path):
       at("choices").querySelectorAll("button")[1].click();
       at("slider").value = 20; at("slider").dispatchEvent(new Event("input"));
       const result = {open: at("dialog").open, name: at("name").textContent, first, second: at("after").src,
-        loaded: at("before").naturalWidth, clip: at("veil").style.clipPath,
+        before: at("before").style.background, clip: at("veil").style.clipPath,
         choices: at("choices").children.length};
       at("next").click();
       return {...result, next: at("name").textContent};"""
@@ -137,10 +143,61 @@ def test_a_picture_opens_large_with_a_slider(gallery, tmp_path):
     assert result["name"] == "a"
     assert result["first"].endswith("/composites/a_c01.png")
     assert result["second"].endswith("/raw/a_c01.png")
-    assert result["loaded"] == 8
+    assert "inputs/a.png" in result["before"]
     assert "80%" in result["clip"]
     assert result["choices"] == 5
     assert result["next"] == "b"
+
+
+@needs_browser
+def test_nothing_is_cut_on_a_phone(gallery, tmp_path):
+    script = """
+      const at = id => document.getElementById(id);
+      const beyond = [...document.querySelectorAll("header *, .row, .row *, dialog *")].filter(each =>
+        !each.closest("svg, #before, details") && each.getBoundingClientRect().right > innerWidth + 1);
+      const widths = ["scroller", "dialog", "numbers"].map(id => at(id).scrollWidth - at(id).clientWidth);
+      const page = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+      return {beyond: beyond.map(each => each.outerHTML.slice(0, 80)), widths, page, narrow: narrow.matches};"""
+    result = drive(gallery, tmp_path, script, "#a", size="500,844")
+    assert result == {"beyond": [], "widths": [0, 0, 0], "page": 0, "narrow": True}
+
+
+@needs_browser
+def test_a_large_picture_is_compared_at_the_originals_size(tmp_path, predict, made_up):
+    callbacks = [CompletionWriter(str(tmp_path / "out")), Gallery()]
+    predict(callbacks, module=made_up(chains=2), names=["big", "small"])
+    with Image.open(tmp_path / "out/masked/big.webp") as masked:
+        assert masked.size == (24, 20)
+        assert masked.mode == "RGBA"
+        assert masked.getpixel((2, 2))[3] == 255
+        assert masked.getpixel((20, 2))[3] == 0
+    assert not (tmp_path / "out/masked/small.webp").exists()
+    script = """
+      const at = id => document.getElementById(id), seen = [at("before").style.background];
+      at("original").click();
+      seen.push(at("before").style.background);
+      at("choices").querySelectorAll("button")[1].click();
+      seen.push(at("before").style.background);
+      const links = [...document.querySelectorAll("#numbers a")].map(each => each.getAttribute("href"));
+      return {seen, links};"""
+    result = drive(tmp_path / "out/index.html", tmp_path, script, "#big")
+    names = ["masked/big.webp", "originals/big.webp", "thumbnails/big.webp"]
+    assert all(name in shown for name, shown in zip(names, result["seen"], strict=True))
+    assert result["links"] == [f"{k}/big_c0{n}.png" for n in (1, 2) for k in ("composites", "raw")]
+
+
+@needs_browser
+def test_an_empty_list_says_why_and_how_to_get_back(gallery, tmp_path):
+    script = """
+      const at = id => document.getElementById(id);
+      at("search").value = "zebra"; at("search").dispatchEvent(new Event("input"));
+      const words = at("nothing").hidden ? "" : at("reason").textContent;
+      at("clear").click();
+      return {words, after: at("nothing").hidden, settings: at("settings").textContent};"""
+    result = drive(gallery, tmp_path, script)
+    assert result["words"] == "No picture has “zebra” in its name."
+    assert result["after"]
+    assert "data.kind" in result["settings"]
 
 
 @needs_browser
