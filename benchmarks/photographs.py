@@ -13,6 +13,7 @@ import argparse
 import resource
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 SIZES = ((4032, 3024), (5712, 4284), (8064, 6048))  # 12, 24 and 48 megapixels
 
 
+@cache
 def display_p3() -> bytes:
     """A profile that says Display P3 (its primaries are sRGB's: only its bytes matter here)."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -7,7 +7,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pytorch_lightning import LightningDataModule
@@ -43,7 +43,10 @@ class MaskedPictures(LightningDataModule):
         order: positions in `ids` that the loader serves, in this order.
         skipped: (id, one-line reason) of the pictures left out so far, on this process.
         notes: (id, kind, sentence) of what deserved a warning so far, on this process.
+        unrecorded: options that are data, which no record of the run holds.
     """
+
+    unrecorded: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -63,7 +66,8 @@ class MaskedPictures(LightningDataModule):
             )
         if num_workers < 0:
             raise UserError(f"--data.num_workers is {num_workers}, and must be at least 0.")
-        self.save_hyperparameters(logger=False)  # the subclass's options, for records of the run
+        # the subclass's options, for records of the run
+        self.save_hyperparameters(logger=False, ignore=list(self.unrecorded))
         self.batch_size: BatchSize = batch_size
         self.limit = limit
         self.seed = seed

@@ -55,6 +55,8 @@ class GivenPictures(MaskedPictures):
         seed: of random masks.
     """
 
+    unrecorded = ("pictures", "masks", "labels", "ids")
+
     def __init__(
         self,
         pictures: Sequence[np.ndarray | str | Path],

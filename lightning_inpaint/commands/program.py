@@ -26,6 +26,7 @@ COMMANDS = {
     "generators": "list the generators known by name",
     "convert": "write a checkpoint as a small, safe .safetensors file",
     "sample": "draw a labelled grid of a generator's samples",
+    "app": "open a page to paint holes on, and complete them (needs gradio)",
 }
 
 
@@ -81,6 +82,7 @@ def _functions() -> dict[str, Callable[[list[str]], int]]:
         "generators": tools.generators,
         "convert": tools.convert,
         "sample": tools.sample,
+        "app": tools.app,
     }
 
 

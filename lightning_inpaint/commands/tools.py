@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["EVALUATE_OPTIONS", "convert", "device", "generators", "parsed", "sample"]
+__all__ = ["EVALUATE_OPTIONS", "app", "convert", "device", "generators", "parsed", "sample"]
 
 Option = tuple[str, dict[str, Any]]
 
@@ -78,6 +78,30 @@ def generators(args: list[str]) -> int:
     from ..generators import list_generators
 
     print(list_generators())
+    return 0
+
+
+def app(args: list[str]) -> int:
+    """Serve a page on which holes are painted and completed, to this machine alone."""
+    options: list[Option] = [
+        (
+            "--generator",
+            {
+                "nargs": "+",
+                "default": ["cifar10"],
+                "help": "names, addresses or paths to choose from",
+            },
+        ),
+        ("--port", {"type": int, "default": 7860, "help": "port of the page; 0 = any free one"}),
+        (
+            "--host",
+            {"default": "127.0.0.1", "help": "address to listen at; 127.0.0.1 = this machine"},
+        ),
+    ]
+    given = parsed(app, options, args)
+    from ..app import serve
+
+    serve(given.generator, given.host, given.port)
     return 0
 
 

@@ -1,0 +1,409 @@
+"""The page: a picture, a brush, a button; completions from the posterior, and how the chains got there."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from ..configs import preset_names
+from ..datamodules import resolve_masks
+from ..datamodules.generated import draw_picture
+from ..datamodules.masks import MASK_KINDS, NamedMasks
+from ..datamodules.streams import torch_stream
+from ..errors import UserError
+from ..generators import load_generator
+from . import show
+from .work import Finished, Progress, Request, command_line, python_lines, walk
+
+__all__ = ["CSS", "MOST", "build_page", "theme"]
+
+MOST = 16  # completions of one job
+MOST_PIXELS = 2**25  # of a picture
+BRUSH = "#e0218a"
+UNKNOWN = "unknown: inferred"
+
+CSS = """
+.gradio-container {max-width: 1400px !important; margin: auto; overflow-x: clip;}
+#editor .pixi-target {display: flex; justify-content: center;}
+#results .grid-wrap {max-height: none; height: auto; overflow: visible;}
+#results .caption-label {white-space: normal; max-width: 100%; font-size: .8rem; line-height: 1.2;}
+#bar progress {width: 100%; height: 1rem;}
+#bar p {margin: .3rem 0;}
+#preview img, #results img {image-rendering: auto;}
+footer {display: none !important;}
+"""
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's plain theme with fonts of the system: none is asked for on the network."""
+    fonts = ("system-ui", "sans-serif")
+    mono = ("ui-monospace", "monospace")
+    return gr.themes.Default(primary_hue="pink", font=fonts, font_mono=mono)
+
+
+class Page:
+    """What the page's buttons do.
+
+    Args:
+        generators: names that can be chosen, the first by default.
+        folder: for downloads; emptied by who made it.
+    """
+
+    def __init__(self, generators: Sequence[str], folder: Path) -> None:
+        self.generators, self.folder = list(generators), folder
+
+    def classes(self, generator: str) -> list[str]:
+        """Choices of the class."""
+        network: Any = load_generator(generator)
+        names = getattr(network, "class_names", None) or range(int(network.num_classes))
+        return [UNKNOWN, *map(str, names)]
+
+    def sample(self, generator: str, label: str, number: float) -> tuple[dict[str, Any], Any, int]:
+        """One of the generator's own pictures, which has a perfect completion; and the number of the next."""
+        network = load_generator(generator)
+        classes = self.classes(generator)[1:]
+        chosen = (
+            classes.index(label) if label in classes else (8 + int(number)) % max(1, len(classes))
+        )
+        stream = torch_stream(0, "generated", f"{int(number):04d}")  # those that predict completes
+        pixels = draw_picture(network, chosen if classes else -1, stream)
+        picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        return _editor(show.enlarged(picture)), picture, int(number) + 1
+
+    def named_mask(self, editor: dict[str, Any] | None, original: Any, name: str) -> dict[str, Any]:
+        """The editor with a mask by name painted over its picture."""
+        background = _background(editor)
+        if background is None:
+            raise gr.Error("Open a picture first, or draw a sample.")
+        if not name:
+            return _editor(background)
+        small = original if _is_enlarged(background, original) else background
+        provider = resolve_masks(name)
+        assert isinstance(provider, NamedMasks)
+        levels = provider.draw("picture", small.height, small.width)
+        hole = Image.fromarray(levels).resize(background.size, Image.Resampling.NEAREST)
+        return _editor(background, hole)
+
+    def request(
+        self,
+        editor: dict[str, Any] | None,
+        original: Any,
+        generator: str,
+        config: str,
+        chains: float,
+        seed: float | None,
+        truncation: float,
+        label: str,
+        fit: str,
+    ) -> Request:
+        """What the controls say.
+
+        Raises:
+            gr.Error: there is no picture, it is too large, or a control is out of range.
+        """
+        background = _background(editor)
+        if background is None:
+            raise gr.Error("Open a picture first, or draw a sample.")
+        if background.width * background.height > MOST_PIXELS:
+            raise gr.Error(
+                f"The picture has more than {MOST_PIXELS / 1e6:.0f} megapixels: scale it down."
+            )
+        if generator not in self.generators:
+            raise gr.Error("This page was not started with that generator.")
+        if not 1 <= int(chains) <= MOST:
+            raise gr.Error(f"The number of completions must be 1 to {MOST}.")
+        mask = _painted(editor, background.size)
+        picture = background
+        if _is_enlarged(background, original):
+            picture = original
+            shrunk = Image.fromarray(mask).resize(original.size, Image.Resampling.BOX)
+            mask = np.where(np.asarray(shrunk) > 127, np.uint8(255), np.uint8(0))
+        return Request(
+            picture,
+            mask,
+            generator,
+            config,
+            int(chains),
+            int(seed or 0),
+            float(truncation),
+            None if label == UNKNOWN else label,
+            fit,
+        )
+
+    def complete(self, *controls: Any) -> Iterator[list[Any]]:
+        """Walk, and show the walk; then the completions."""
+        yield from self._walk(self.request(*controls), [])
+
+    def another_seed(self, editor: Any, original: Any, *controls: Any) -> Iterator[list[Any]]:
+        """The same with the next seed."""
+        asked = self.request(editor, original, *controls)
+        yield from self._walk(dataclasses.replace(asked, seed=asked.seed + 1), [])
+
+    def more(self, shown: Any, editor: Any, original: Any, *controls: Any) -> Iterator[list[Any]]:
+        """As many again of the class of the best one, beside those that are there."""
+        asked = self.request(editor, original, *controls)
+        finished, before = shown or (None, [])
+        if finished is not None and finished.result.chain_label is not None:
+            names = finished.result.class_names
+            best = int(finished.result.chain_label[0, 0])
+            asked = dataclasses.replace(asked, label=names[best] if names else str(best))
+        yield from self._walk(dataclasses.replace(asked, seed=asked.seed + 1), before)
+
+    def _walk(self, asked: Request, before: list[Any]) -> Iterator[list[Any]]:
+        """Values of: bar, preview, state, gallery, words, map, curve, command, lines, download, seed."""
+        kept = [gr.skip()] * 9
+        preview: Any = None
+        yield [_bar("Starting", 0, 1), gr.update(value=None, visible=True), *kept]
+        try:
+            for event in walk(asked):
+                if isinstance(event, Finished):
+                    yield self._finished(event, asked, before)
+                    return
+                fresh = gr.skip()
+                if event.preview is not None:
+                    preview = event.preview
+                    pixels = preview[..., 0] if preview.shape[2] == 1 else preview
+                    fresh = gr.update(value=show.enlarged(Image.fromarray(pixels)))
+                yield [_moving(event), fresh, *kept]
+        except UserError as error:
+            yield [_bar("", 0, 1), gr.update(visible=False), *kept]
+            raise gr.Error(str(error)) from error
+
+    def _finished(self, done: Finished, asked: Request, before: list[Any]) -> list[Any]:
+        shown = [
+            (show.enlarged(done.result.picture(0, k)), text)
+            for k, text in enumerate(show.captions(done))
+        ]
+        shown = [*shown, *before][: 4 * MOST]
+        spread = show.spread(done)
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        return [
+            _bar(f"Done: {done.result.steps} steps", 1, 1),
+            gr.update(visible=False),
+            (dataclasses.replace(done, result=done.result[0]), shown),
+            gr.update(value=shown, visible=True),
+            show.words(done, asked),
+            gr.update(value=spread, visible=spread is not None),
+            gr.update(value=show.curve(done), visible=True),
+            command_line(asked),
+            python_lines(asked),
+            gr.update(value=str(show.archive(done, asked, folder)), interactive=True),
+            asked.seed,
+        ]
+
+
+def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
+    """The page, not yet served."""
+    page = Page(generators, folder)
+    classes = page.classes(generators[0])
+    value: Any
+    value, first, following = page.sample(generators[0], "", 0)
+    presets = [name for name in preset_names() if not name.startswith("train_")]
+    with gr.Blocks(
+        title="lightning-inpaint", analytics_enabled=False, delete_cache=(600, 1800)
+    ) as blocks:
+        gr.Markdown(
+            "# lightning-inpaint\nOpen a picture, paint over what is to be filled, press **Complete**: "
+            "several draws of what may have been there."
+        )
+        original, shown, number = gr.State(first), gr.State(None), gr.State(following)
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=320):
+                editor = gr.ImageEditor(
+                    value=value,
+                    label="Picture: drop, paste or open one; paint over the hole",
+                    type="pil",
+                    image_mode="RGBA",
+                    sources=("upload", "clipboard"),
+                    transforms=(),
+                    layers=False,
+                    brush=gr.Brush(colors=[BRUSH], color_mode="fixed", default_size=40),
+                    eraser=gr.Eraser(default_size=40),
+                    canvas_size=(SIDE, SIDE),
+                    height=460,
+                    format="png",
+                    buttons=[],
+                    elem_id="editor",
+                )
+                with gr.Row():
+                    sample = gr.Button("Draw a sample", elem_id="sample", min_width=120)
+                    named = gr.Dropdown(
+                        ["", *(name for name in MASK_KINDS if name != "none")],
+                        value="",
+                        label="Mask by name",
+                        min_width=160,
+                        elem_id="named",
+                    )
+                with gr.Row():
+                    start = gr.Button("Complete", variant="primary", elem_id="complete")
+                    halt = gr.Button("Stop", elem_id="stop")
+                bar = gr.HTML(_bar("", 0, 1), elem_id="bar")
+                preview = gr.Image(
+                    label="Taking shape", visible=False, buttons=[], height=260, elem_id="preview"
+                )
+            with gr.Column(scale=1, min_width=320):
+                gr.Markdown("**Completions**, lowest energy first")
+                gallery = gr.Gallery(
+                    label="Completions, lowest energy first",
+                    show_label=False,
+                    columns=2,
+                    format="png",
+                    object_fit="contain",
+                    buttons=["download", "fullscreen"],
+                    elem_id="results",
+                    height="auto",
+                )
+                words = gr.Markdown(elem_id="words")
+                with gr.Row():
+                    again = gr.Button("Another seed", elem_id="again")
+                    more = gr.Button("More like these", elem_id="more")
+                    download = gr.DownloadButton(
+                        "Download all", interactive=False, elem_id="download"
+                    )
+                with gr.Row():
+                    spread = gr.Image(
+                        label="Where they disagree: dark = agreement",
+                        buttons=[],
+                        visible=False,
+                        elem_id="spread",
+                    )
+                    curve = gr.Image(
+                        label="Energy along the walk", buttons=[], visible=False, elem_id="curve"
+                    )
+                with gr.Accordion("The same from the command line and from Python", open=False):
+                    command = gr.Textbox(
+                        label="Command", buttons=["copy"], lines=3, interactive=False
+                    )
+                    lines = gr.Textbox(label="Python", buttons=["copy"], lines=9, interactive=False)
+        with gr.Accordion("Settings", open=True):
+            with gr.Row():
+                chains = gr.Slider(1, MOST, 4, step=1, label="Completions", elem_id="chains")
+                seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed")
+                config = gr.Dropdown(presets, value="fast", label="Preset", elem_id="config")
+                label = gr.Dropdown(classes, value=UNKNOWN, label="Class", elem_id="label")
+            with gr.Row():
+                truncation = gr.Slider(
+                    0.1,
+                    1,
+                    0.5,
+                    step=0.05,
+                    label="Truncation: less = more typical",
+                )
+                generator = gr.Dropdown(list(generators), value=generators[0], label="Generator")
+                fit = gr.Dropdown(
+                    [
+                        ("a square around the hole", "around"),
+                        ("the whole picture", "resize"),
+                        ("its centre", "crop"),
+                    ],
+                    value="around",
+                    label="What the generator sees",
+                )
+        controls = [editor, original, generator, config, chains, seed, truncation, label, fit]
+        results = [
+            bar,
+            preview,
+            shown,
+            gallery,
+            words,
+            spread,
+            curve,
+            command,
+            lines,
+            download,
+            seed,
+        ]
+        alone: dict[str, Any] = {
+            "concurrency_limit": 1,
+            "concurrency_id": "completion",
+            "show_progress": "hidden",
+            "trigger_mode": "once",
+        }
+        walks: list[Any] = [
+            start.click(page.complete, controls, results, api_name="complete", **alone),
+            again.click(page.another_seed, controls, results, api_visibility="private", **alone),
+            more.click(page.more, [shown, *controls], results, api_visibility="private", **alone),
+        ]
+        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        halt.click(
+            lambda: (_bar("Stopped", 0, 1), gr.update(visible=False)),
+            None,
+            [bar, preview],
+            cancels=walks,
+            queue=False,
+            **private,
+        )
+        sample.click(page.sample, [generator, label, number], [editor, original, number], **private)
+        named.input(page.named_mask, [editor, original, named], editor, **private)
+        generator.change(
+            lambda name: gr.update(choices=page.classes(name), value=UNKNOWN),
+            generator,
+            label,
+            **private,
+        )
+    return blocks
+
+
+SIDE = 512  # of the editor's canvas before a picture is opened
+
+
+def _editor(background: Image.Image, hole: Image.Image | None = None) -> dict[str, Any]:
+    layers = []
+    composite = background.convert("RGBA")
+    if hole is not None:
+        layer = Image.new("RGBA", background.size, BRUSH)
+        layer.putalpha(hole)
+        layers.append(layer)
+        composite = Image.alpha_composite(composite, layer)
+    return {"background": background, "layers": layers, "composite": composite}
+
+
+def _background(editor: dict[str, Any] | None) -> Image.Image | None:
+    background = (editor or {}).get("background")
+    if background is None:
+        return None
+    if background.mode == "RGBA":
+        white = Image.new("RGBA", background.size, "white")
+        white.alpha_composite(background)
+        background = white
+    return background.convert("RGB")
+
+
+def _painted(editor: dict[str, Any] | None, size: tuple[int, int]) -> np.ndarray:
+    """What is painted on any layer: uint8 (H, W), 255 = fill."""
+    mask = np.zeros((size[1], size[0]), np.uint8)
+    for layer in (editor or {}).get("layers") or ():
+        alpha = layer.convert("RGBA").getchannel("A").resize(size, Image.Resampling.NEAREST)
+        mask |= np.where(np.asarray(alpha) > 127, np.uint8(255), np.uint8(0))
+    return mask
+
+
+def _is_enlarged(background: Image.Image, original: Any) -> bool:
+    """Whether the editor shows a small picture that the page has drawn, and not another."""
+    if original is None:
+        return False
+    drawn = show.enlarged(original).convert("RGB")
+    return drawn.size == background.size and drawn.tobytes() == background.tobytes()
+
+
+def _moving(event: Progress) -> str:
+    return _bar(
+        f"Step {event.step} of {event.steps}, energy {event.energy:.4g}", event.step, event.steps
+    )
+
+
+def _bar(text: str, value: int, most: int) -> str:
+    text = html.escape(text)
+    hidden = "" if text else " hidden"
+    return (
+        f'<div role="status"{hidden}><p>{text}</p>'
+        f'<progress aria-label="progress of the walk" value="{value}" max="{most}"></progress></div>'
+    )
