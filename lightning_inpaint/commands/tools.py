@@ -27,8 +27,8 @@ EVALUATE_OPTIONS: list[Option] = [
         "--features",
         {
             "default": "classifier",
-            "choices": ["classifier", "inception"],
-            "help": "network in whose features pictures are compared",
+            "help": "network in whose features pictures are compared: classifier, mobilenet, inception, "
+            "or several joined by commas",
         },
     ),
     ("--classifier", {"help": "file of the classifier; none = the bundled one"}),

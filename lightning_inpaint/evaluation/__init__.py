@@ -5,18 +5,22 @@ from .drawing import noise_redraw_psnr, sample
 from .features import FeatureVectors, load_judge
 from .fitting import accuracy, fit_classifier
 from .metrics import (
+    conditional_frechet_distance,
     frechet_distance,
     kernel_distance,
     nearest_neighbours,
     precision_recall,
 )
 from .report import evaluate_generator, report_table, write_report
+from .spaces import feature_spaces
 
 __all__ = [
     "Classifier",
     "FeatureVectors",
     "accuracy",
+    "conditional_frechet_distance",
     "evaluate_generator",
+    "feature_spaces",
     "fit_classifier",
     "frechet_distance",
     "kernel_distance",

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,9 @@ from ..generators.stylegan2 import StyleGAN2Generator
 from ..images.levels import from_uint8
 from .accuracy_score import classification_accuracy_score
 from .drawing import noise_redraw_psnr, sample
-from .features import FeatureVectors, Judge, inception, load_judge, vectors
+from .features import Judge, load_judge, vectors
 from .metrics import frechet_distance, kernel_distance, nearest_neighbours, precision_recall
+from .spaces import feature_spaces
 
 __all__ = ["evaluate_generator", "report_table", "write_report"]
 
@@ -33,7 +34,7 @@ def evaluate_generator(
     class_names: Sequence[str] | None = None,
     samples: int = 10_000,
     truncation: float = 1.0,
-    features: Literal["classifier", "inception"] = "classifier",
+    features: str = "classifier",
     classifier: str | Path | None = None,
     accuracy_score_samples: int = 0,
     test_pictures: Tensor | None = None,
@@ -53,7 +54,10 @@ def evaluate_generator(
             those (the floor).
         truncation: share of its deviation from its class's mean style that a style keeps, in (0, 1]: 1 is the
             whole generator, .5 the one that completions come from by default.
-        features: space of the distances, of precision and recall, and of the neighbours.
+        features: space of the distances, of precision and recall, and of the neighbours: classifier,
+            mobilenet or inception; several, joined by commas, are several judges
+            (:func:`.spaces.feature_spaces`). The first one's figures have plain names and choose the
+            neighbours, the names of the others' end in theirs: ``recall_mobilenet``.
         classifier: file of the classifier; None = the bundled one.
         accuracy_score_samples: pictures the fresh classifier learns from; 0 = leave it out. 50,000
             are Ravuri and Vinyals' choice and take half an hour on two cores.
@@ -71,17 +75,23 @@ def evaluate_generator(
     """
     _check(generator, pictures, labels, samples, truncation)
     judge = load_judge(classifier) if _small(generator) else None
-    space, space_name = _space(features, judge)
+    spaces = feature_spaces(features, judge)
     device = next(generator.parameters()).device
     fake, intended = sample(generator, samples, seed, truncation)
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
-    real, drawn = vectors(space, pictures, device), vectors(space, fake, device)
+    space = spaces[0]
+    real, drawn = (vectors(space.network, x, device) for x in (pictures, fake))
     figures = _compared(real[order[:samples]], real[order[samples : 2 * samples]], drawn)
     where, distance = nearest_neighbours(drawn[:SHOWN], real)
     between_real = nearest_neighbours(real[order[:SHOWN]], real[order[SHOWN:]])[1]
     figures["nearest_neighbour_distance"] = _figure(distance.mean(), between_real.mean())
     for figure in figures.values():
-        figure["measured_with"] = space_name
+        figure["measured_with"] = space.label
+    for space in spaces[1:]:
+        sets = (pictures[order[:samples]], pictures[order[samples : 2 * samples]], fake)
+        seen = [vectors(space.network, x, device) for x in sets]
+        for name, figure in _compared(*seen).items():
+            figures[f"{name}_{space.name}"] = figure | {"measured_with": space.label}
     figures["noise_redraw_psnr_db"] = _figure(
         noise_redraw_psnr(generator, seed=seed, truncation=truncation)
     ) | {
@@ -139,17 +149,6 @@ def _check(
             f"{samples} samples need {2 * samples} real pictures to compare with and there are "
             f"{len(pictures)}: pass --samples {len(pictures) // 2} or less."
         )
-
-
-def _space(features: str, judge: Judge | None) -> tuple[nn.Module, str]:
-    if features == "inception":
-        return inception(), "Inception v3"
-    if judge is None:
-        raise UserError(
-            "The classifier judges 32x32 pictures and the generator draws others: pass "
-            "--features inception, or evaluate a generator of 32x32 pixels."
-        )
-    return FeatureVectors(judge.classifier), judge.name
 
 
 def _same_classes(judge: Judge, generator: Any) -> bool:

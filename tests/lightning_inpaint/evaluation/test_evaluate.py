@@ -160,6 +160,8 @@ def test_the_report_says_how_far_it_was_truncated(checkpoint, pictures, tmp_path
         (["--accuracy_score", "10"], "pass --test_path"),
         (["--device", "nonsense"], "--device nonsense: not available here"),
         (["--path", "nowhere"], "nowhere: no such file or folder"),
+        (["--features", "resnet"], "--features is resnet; pass classifier, mobilenet or inception"),
+        (["--features", "classifier,classifier"], "each once"),
     ],
 )
 def test_mistakes_get_one_sentence_and_a_status(
