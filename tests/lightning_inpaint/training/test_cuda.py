@@ -6,7 +6,10 @@ import torch
 
 from lightning_inpaint.callbacks.training import AverageGenerator
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"),
+]
 
 
 class NoWaiting(pl.Callback):
