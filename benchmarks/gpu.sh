@@ -76,7 +76,8 @@ part() {
 
 loop=(benchmarks/sampler.py --compiled)
 speed=(benchmarks/training_throughput.py --steps)
-train=(cli.py fit --trainer.default_root_dir "$out/training" --trainer.enable_progress_bar false
+# The file comes first: flags override what stands before them.
+train=(cli.py fit --config configs/train_gpu.yaml --trainer.default_root_dir "$out/training" --trainer.enable_progress_bar false
   --export.path "$out/training/generator-{pictures}.safetensors" --export.discriminator true)
 samples=10000
 if [ -n "$rehearse" ]; then
@@ -99,7 +100,7 @@ PICTURES
   samples=16
   loop+=(--batches 1 2 --presets fast --steps 2 --rounds 1)
   speed+=(1 --batch_size 8 --channel_base 128 --discriminator_base 128 --dtype bfloat16)
-  train+=(--config configs/train_gpu.yaml --model.channel_base 128 --model.discriminator_base 128
+  train+=(--model.channel_base 128 --model.discriminator_base 128
     --model.compile false --data.batch_size 8 --trainer.benchmark false --model.total_pictures 64
     --samples.every_n_steps 4 --checkpoint.every_n_train_steps 4 --export.every_n_steps 4)
   limits=(120 120 60 60 60)
@@ -107,7 +108,6 @@ else
   loop+=(--device cuda --full --batches 8 256 512 1024 --precisions float32 bfloat16)
   speed+=(10 --batch_size 512 --channel_base 8192 --channel_max 256 --discriminator_base 8192
     --dtype bfloat16 --compile)
-  train+=(--config configs/train_gpu.yaml)
   limits=(300 420 120 $((minutes * 60)) 150)
 fi
 [ -z "$nvidia" ] || loop+=(--nvidia-repo "$nvidia" --seed-repo "$seed")
@@ -129,7 +129,7 @@ if [ -n "$newest" ]; then
   part 5-evaluation "${limits[4]}" "$python" cli.py evaluate "$newest" --path "$data" --samples "$samples" \
     --features "$judges" --output "$out/evaluation.json" --neighbours "$out/neighbours.png"
 else
-  echo "5-evaluation: training has exported nothing" | tee -a "$out/summary.txt"
+  echo "5-evaluation: failed, training has exported nothing" | tee -a "$out/summary.txt"
 fi
 echo "results: $out"
 ! grep -q "failed" "$out/summary.txt"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["RowStream", "StepDraws", "mixed_styles"]
+__all__ = ["RowStream", "StepDraws"]
 
 
 class RowStream:
@@ -83,23 +83,3 @@ class StepDraws:
         """A stream of its own for each purpose (0 to 15)."""
         source = torch.Generator(self.device).manual_seed((self.number + purpose) % 2**63)
         return RowStream(source, self.rank, self.world, self.dtype)
-
-
-def mixed_styles(z: Tensor, layers: int, probability: float, stream: RowStream) -> Tensor:
-    """One z per layer: from a random layer on, some rows take a second z (arXiv:1812.04948).
-
-    Args:
-        z: (N, z_dim).
-        layers: style vectors of the synthesis network.
-        probability: share of mixed rows.
-        stream: source of the second z, the layer and the choice.
-
-    Returns:
-        (N, layers, z_dim).
-    """
-    count = len(z)
-    second = stream.normal(count, z.shape[1])
-    cut = stream.integers(count, 1, layers)
-    mixed = stream.uniform(count) < probability
-    later = mixed[:, None] & (torch.arange(layers, device=z.device) >= cut[:, None])
-    return torch.where(later[:, :, None], second[:, None], z[:, None])

@@ -16,7 +16,7 @@ from ..images.levels import from_uint8
 from .augment import diff_augment, operations
 from .checkpoints import check_settings
 from .discriminator import Discriminator
-from .draws import RowStream, StepDraws, mixed_styles
+from .draws import RowStream, StepDraws
 from .guidance import load_guide
 from .losses import Opposition, opposing_term, r1_penalty
 from .matching import EnergyDistance
@@ -28,6 +28,7 @@ __all__ = ["GeneratorTraining"]
 
 
 COUNTERS = ("steps", "seen")
+RAMP_UP = 0.05  # the average's half-life is at most this share of the pictures shown so far
 
 
 class GeneratorTraining(pl.LightningModule):
@@ -48,7 +49,6 @@ class GeneratorTraining(pl.LightningModule):
         mapping_layers: Fully connected layers of the mapping network.
         channel_base: Channels at resolution r are min(channel_base / r, channel_max).
         channel_max: Largest number of channels.
-        architecture: How blocks add up to a picture: skip, resnet or orig.
         noise_limit: Bound on the strength of the noise inputs, so that the picture lives in z; null
             for none.
         start: Generator to go on from (a bundled name or a file, see ``predict``), of the same
@@ -65,7 +65,6 @@ class GeneratorTraining(pl.LightningModule):
         augment: What the discriminator sees is augmented by: color, translation and cutout, joined by
             commas (DiffAugment, arXiv:2006.10738). Empty for none, which learns faster as long as
             pictures are shown a few dozen times at most.
-        augment_p: Probability of each augmentation.
         mismatch: Weight of real pictures under wrong classes as negatives, which draws samples
             towards recognisable classes; for conditional generators.
         guide: Classifier that pulls samples into their class (arXiv:2202.00273), a file of
@@ -77,14 +76,13 @@ class GeneratorTraining(pl.LightningModule):
         r1_gamma: Weight of the R1 gradient penalty; null is 0.05, and 0 with ``features``, whose
             slopes spectral norm bounds.
         r1_interval: Steps from one penalty to the next, which is weighted up in turn.
-        style_mixing: Probability that a picture's style comes from two latents.
         learning_rate: Of the generator's Adam (betas 0 and 0.99).
         discriminator_rate: Of the discriminator's.
         head_start: Pictures from which the discriminator alone learns, before a generator that draws
             pictures already (``start``) would follow a random one.
         total_pictures: Stop after this many pictures; null to go by the trainer's limits.
-        average_pictures: Half-life of the exponential moving average in pictures.
-        average_rampup: The half-life is at most this share of the pictures shown so far.
+        average_pictures: Half-life of the exponential moving average in pictures; a twentieth of those shown
+            so far at most.
         convolution_dtype: bfloat16 runs the arithmetic of the convolutions in half precision.
         compile: Compile generator and discriminator with torch.compile.
         seed: Of all latents.
@@ -105,7 +103,6 @@ class GeneratorTraining(pl.LightningModule):
         mapping_layers: int = 2,
         channel_base: int = 1536,
         channel_max: int = 192,
-        architecture: Literal["skip", "resnet", "orig"] = "skip",
         noise_limit: float | None = 0.01,
         start: str | None = None,
         start_discriminator: str | None = None,
@@ -114,20 +111,17 @@ class GeneratorTraining(pl.LightningModule):
         discriminator_max: int = 256,
         group: int = 4,
         augment: str = "color,translation,cutout",
-        augment_p: float = 1.0,
         mismatch: float = 0.0,
         guide: str | None = None,
         guidance: float = 1.0,
         matching: float = 0.0,
         r1_gamma: float | None = None,
         r1_interval: int = 16,
-        style_mixing: float = 0.0,
         learning_rate: float = 0.002,
         discriminator_rate: float = 0.002,
         head_start: int = 0,
         total_pictures: int | None = None,
         average_pictures: float = 20_000,
-        average_rampup: float = 0.05,
         convolution_dtype: Literal["float32", "bfloat16"] = "float32",
         compile: bool = False,
         seed: int = 0,
@@ -144,7 +138,6 @@ class GeneratorTraining(pl.LightningModule):
             mapping_layers=mapping_layers,
             channel_base=channel_base,
             channel_max=channel_max,
-            architecture=architecture,
             class_names=class_names or None,
         )
         if start is not None:
@@ -356,12 +349,10 @@ class GeneratorTraining(pl.LightningModule):
         if network.num_classes:
             labels = stream.integers(count, 0, network.num_classes)
         noise = stream.noise(count, network.noise_shapes)
-        if self.hparams.style_mixing:
-            z = mixed_styles(z, network.num_ws, self.hparams.style_mixing, stream)
         return z, labels, noise
 
     def _augmented(self, pictures: Tensor, stream: RowStream) -> Tensor:
-        return diff_augment(pictures, self.hparams.augment, self.hparams.augment_p, stream)
+        return diff_augment(pictures, self.hparams.augment, 1.0, stream)
 
     def _log_players(self, loss: Tensor, on_real: Tensor, on_fake: Tensor) -> None:
         self.log("loss/discriminator", loss.detach())
@@ -387,7 +378,7 @@ class GeneratorTraining(pl.LightningModule):
     @torch.no_grad()
     def update_average(self, pictures: int) -> None:
         """Move the moving average on by ``pictures``, with a half-life counted in pictures."""
-        rampup = self.hparams.average_rampup * max(self.seen, 1)
+        rampup = RAMP_UP * max(self.seen, 1)
         half_life = max(min(self.hparams.average_pictures, rampup), 1e-8)
         weight = 1 - 0.5 ** (pictures / half_life)
         # AveragedModel.update_parameters would read its counter from the device twice a step.

@@ -16,7 +16,6 @@ from tests.lightning_inpaint.training.conftest import TINY
 
 OPTIONS = TINY | {
     "r1_interval": 2,
-    "style_mixing": 0.5,
     "learning_rate": 0.01,
     "noise_limit": 0.05,
     "group": 0,  # groups are formed within a device

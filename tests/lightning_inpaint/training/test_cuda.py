@@ -28,7 +28,7 @@ class NoWaiting(pl.Callback):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_steps_do_not_wait_for_the_device(make, trainer, dtype):
-    module, data = make(convolution_dtype=dtype, style_mixing=0.5, r1_interval=2)
+    module, data = make(convolution_dtype=dtype, r1_interval=2)
     run = trainer(4, accelerator="gpu", callbacks=[AverageGenerator(), NoWaiting()])
     run.fit(module, data)
     assert module.steps == 4

@@ -66,7 +66,7 @@ def test_adds_its_slope_to_the_generator_alone(losses, make, trainer, tmp_path):
     data.setup()
     batch = next(iter(data.train_dataloader()))
     draws = StepDraws(0, 0, torch.device("cpu"), dtype=torch.float64)
-    z, labels, noise = latents(module.generator, draws, 4, 0.0)
+    z, labels, noise = latents(module.generator, draws, 4)
     if losses["group"]:
         labels = batch["label"].sort(stable=True).values
     fake = diff_augment(module.generator(z, labels, noise), "translation", 1.0, draws.stream(3))

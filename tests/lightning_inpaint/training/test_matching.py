@@ -106,7 +106,7 @@ def test_adds_its_slope_to_the_generator(make, trainer, tmp_path):
     data.setup()
     for step, batch in enumerate(islice(data.train_dataloader(), 2)):
         draws = StepDraws(0, step, torch.device("cpu"), dtype=torch.float64)
-        z, _, noise = latents(module.generator, draws, 4, 0.0)
+        z, _, noise = latents(module.generator, draws, 4)
         labels, order = batch["label"].sort(stable=True)
         real = batch["image"][order].double() / 127.5 - 1
         fake = module.generator(z, labels, noise)
