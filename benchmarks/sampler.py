@@ -38,6 +38,7 @@ from lightning_inpaint import optim
 from lightning_inpaint.generators import load_generator
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from lightning_inpaint.inference.compilation import StepCompiler
+from lightning_inpaint.inference.float32 import whole_float32
 from lightning_inpaint.inference.latents import LatentSpace
 from lightning_inpaint.inference.posterior import Evidence, Posterior
 from lightning_inpaint.inference.walk import walk
@@ -309,8 +310,9 @@ def main() -> None:
     rates = machine_rates(args, Clock(args))
     print("\n| loop | precision | mode | batch | picture-steps/s | peak MiB | share | x |")
     print("|---|---|---|--:|--:|--:|--:|--:|")
-    for n in args.batches:
-        compare(n, network, args, rates)
+    with whole_float32():  # as predict does; the rates above are the device's own defaults
+        for n in args.batches:
+            compare(n, network, args, rates)
 
 
 if __name__ == "__main__":

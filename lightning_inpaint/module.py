@@ -17,6 +17,7 @@ from .inference.agreement import DrawRecorder
 from .inference.bank import PriorBank
 from .inference.batch import named_batch, prepared_batch
 from .inference.compilation import StepCompiler
+from .inference.float32 import exactly_float32
 from .inference.gathering import gather_completions
 from .inference.latents import LatentSpace
 from .inference.memory import BatchSplitter
@@ -168,6 +169,7 @@ class LatentInpainter(pl.LightningModule):
         """(id, reason) of the pictures that did not fit into memory, alone in their batch."""
         return self._split.failures
 
+    @exactly_float32
     def predict_step(
         self, batch: Any, batch_idx: int = 0, dataloader_idx: int = 0
     ) -> Completions | None:

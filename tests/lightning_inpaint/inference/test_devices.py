@@ -8,6 +8,7 @@ import torch
 from lightning_inpaint import LatentInpainter
 from lightning_inpaint.generators import save_generator
 from lightning_inpaint.inference.compilation import StepCompiler, missing_compiler
+from lightning_inpaint.inference.float32 import whole_float32
 from lightning_inpaint.inference.latents import LatentSpace
 from lightning_inpaint.inference.posterior import Evidence, Posterior
 from lightning_inpaint.inference.walk import walk
@@ -20,11 +21,9 @@ GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=[pytest.mark.cuda, GPU])])
 def device(request):
-    """Where the fast path runs; products of float32 keep all their bits there."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    yield torch.device(request.param)
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+    """Where the fast path runs."""
+    with whole_float32():
+        yield torch.device(request.param)
 
 
 def relative(one, other):
