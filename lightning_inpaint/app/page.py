@@ -32,9 +32,14 @@ UNKNOWN = "unknown: inferred"
 
 CSS = """
 .gradio-container {max-width: 1400px !important; margin: auto; overflow-x: clip;}
+.gradio-container main {width: 100%;}
 #editor .pixi-target {display: flex; justify-content: center;}
 #results .grid-wrap {max-height: none; height: auto; overflow: visible;}
 #results .caption-label {white-space: normal; max-width: 100%; font-size: .8rem; line-height: 1.2;}
+.min_value, .max_value {color: var(--body-text-color) !important; opacity: 1 !important;}
+.figures {display: flex; flex-wrap: wrap; gap: 1rem;}
+#figures figure {flex: 1 1 200px; margin: 0;}
+#figures img {width: 100%; height: auto; border-radius: 4px;}
 #bar progress {width: 100%; height: 1rem;}
 #bar p {margin: .3rem 0;}
 #preview img, #results img {image-rendering: auto;}
@@ -46,7 +51,13 @@ def theme() -> gr.themes.Base:
     """Gradio's plain theme with fonts of the system: none is asked for on the network."""
     fonts = ("system-ui", "sans-serif")
     mono = ("ui-monospace", "monospace")
-    return gr.themes.Default(primary_hue="pink", font=fonts, font_mono=mono)
+    plain = gr.themes.Default(primary_hue="pink", font=fonts, font_mono=mono)
+    return plain.set(  # white on it can be read
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_text_color="white",
+        slider_color="*primary_700",
+    )
 
 
 class Page:
@@ -158,8 +169,8 @@ class Page:
         yield from self._walk(dataclasses.replace(asked, seed=asked.seed + 1), before)
 
     def _walk(self, asked: Request, before: list[Any]) -> Iterator[list[Any]]:
-        """Values of: bar, preview, state, gallery, words, map, curve, command, lines, download, seed."""
-        kept = [gr.skip()] * 9
+        """Values of the bar, the preview, the state, the gallery and so on, as ``results`` lists them."""
+        kept = [gr.skip()] * 8
         preview: Any = None
         yield [_bar("Starting", 0, 1), gr.update(value=None, visible=True), *kept]
         try:
@@ -183,7 +194,6 @@ class Page:
             for k, text in enumerate(show.captions(done))
         ]
         shown = [*shown, *before][: 4 * MOST]
-        spread = show.spread(done)
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         return [
             _bar(f"Done: {done.result.steps} steps", 1, 1),
@@ -191,8 +201,7 @@ class Page:
             (dataclasses.replace(done, result=done.result[0]), shown),
             gr.update(value=shown, visible=True),
             show.words(done, asked),
-            gr.update(value=spread, visible=spread is not None),
-            gr.update(value=show.curve(done), visible=True),
+            show.figures(done),
             command_line(asked),
             python_lines(asked),
             gr.update(value=str(show.archive(done, asked, folder)), interactive=True),
@@ -208,7 +217,10 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
     value, first, following = page.sample(generators[0], "", 0)
     presets = [name for name in preset_names() if not name.startswith("train_")]
     with gr.Blocks(
-        title="lightning-inpaint", analytics_enabled=False, delete_cache=(600, 1800)
+        title="lightning-inpaint",
+        analytics_enabled=False,
+        delete_cache=(600, 1800),
+        fill_width=True,
     ) as blocks:
         gr.Markdown(
             "# lightning-inpaint\nOpen a picture, paint over what is to be filled, press **Complete**: "
@@ -217,9 +229,11 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
         original, shown, number = gr.State(first), gr.State(None), gr.State(following)
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=320):
+                gr.Markdown("**Picture**: drop, paste or open one, and paint over the hole")
                 editor = gr.ImageEditor(
                     value=value,
-                    label="Picture: drop, paste or open one; paint over the hole",
+                    label="Picture with its hole",
+                    show_label=False,
                     type="pil",
                     image_mode="RGBA",
                     sources=("upload", "clipboard"),
@@ -254,6 +268,7 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
                 gallery = gr.Gallery(
                     label="Completions, lowest energy first",
                     show_label=False,
+                    visible=False,
                     columns=2,
                     format="png",
                     object_fit="contain",
@@ -261,23 +276,14 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
                     elem_id="results",
                     height="auto",
                 )
-                words = gr.Markdown(elem_id="words")
+                words = gr.Markdown("They will be here.", elem_id="words")
                 with gr.Row():
                     again = gr.Button("Another seed", elem_id="again")
                     more = gr.Button("More like these", elem_id="more")
                     download = gr.DownloadButton(
                         "Download all", interactive=False, elem_id="download"
                     )
-                with gr.Row():
-                    spread = gr.Image(
-                        label="Where they disagree: dark = agreement",
-                        buttons=[],
-                        visible=False,
-                        elem_id="spread",
-                    )
-                    curve = gr.Image(
-                        label="Energy along the walk", buttons=[], visible=False, elem_id="curve"
-                    )
+                figures = gr.HTML(elem_id="figures")
                 with gr.Accordion("The same from the command line and from Python", open=False):
                     command = gr.Textbox(
                         label="Command", buttons=["copy"], lines=3, interactive=False
@@ -314,8 +320,7 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
             shown,
             gallery,
             words,
-            spread,
-            curve,
+            figures,
             command,
             lines,
             download,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import zipfile
@@ -14,7 +15,7 @@ from ..callbacks.chart import energy_chart, heat
 from ..callbacks.records import picture_record
 from .work import NAME, Finished, Request, command_line, python_lines
 
-__all__ = ["archive", "captions", "curve", "enlarged", "spread", "words"]
+__all__ = ["archive", "captions", "curve", "enlarged", "figures", "spread", "words"]
 
 SMALL = 512  # pixels to which small pictures are enlarged for the eye
 
@@ -56,7 +57,23 @@ def spread(finished: Finished) -> Image.Image | None:
 def curve(finished: Finished) -> Image.Image:
     """Energy of each chain against the step."""
     trace = finished.result.trace[:, 0].double().numpy()
-    return energy_chart(trace.T, range(1, len(trace) + 1), "step", size=(480, 400))
+    return energy_chart(trace.T, range(1, len(trace) + 1), "step", size=(480, 480))
+
+
+def figures(finished: Finished) -> str:
+    """The map and the chart as HTML, with words for those who do not see them."""
+    parts = [(curve(finished), "The energy of each chain along the walk")]
+    if (disagreement := spread(finished)) is not None:
+        parts.insert(0, (disagreement, "Where the completions disagree: dark = they agree"))
+    return '<div class="figures">' + "".join(_figure(*part) for part in parts) + "</div>"
+
+
+def _figure(picture: Image.Image, text: str) -> str:
+    data = base64.b64encode(_png(picture)).decode()
+    return (
+        f'<figure><img alt="{text}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
 
 
 def words(finished: Finished, request: Request) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import shlex
 import threading
@@ -139,6 +140,7 @@ def walk(request: Request) -> Iterator[Progress | Finished]:
     finally:
         stop.set()
         thread.join()
+        gc.collect()  # trainer and module refer to each other, and hold the generator
 
 
 def _complete(request: Request, watch: _Watch) -> Completions:
