@@ -18,7 +18,7 @@ from ..images.compositing import composite
 from ..images.levels import to_uint8
 from ..images.sheet import contact_sheet, hatched
 from ..inference.state import SamplerState
-from .atomic import write_bytes
+from .explaining import write_bytes
 from .finish import writer_of
 from .imaging import to_array
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..inference.state import SamplerState
-from .atomic import explained
+from .explaining import explained
 from .finish import gather, writer_of
 from .loggers import log_metrics
 

@@ -14,8 +14,8 @@ from pytorch_lightning import Trainer
 from ..errors import UserError
 from ..images.compositing import composite
 from ..images.sheet import contact_sheet, hatched
-from .atomic import write_bytes
 from .chart import energy_chart
+from .explaining import write_bytes
 from .finish import Finisher, RunResult
 from .imaging import encode, split_masked
 from .layout import OutputFolder

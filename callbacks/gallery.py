@@ -14,7 +14,7 @@ from pytorch_lightning import Trainer
 
 from ..completions import Completions
 from ..errors import UserError
-from .atomic import write_bytes, write_text
+from .explaining import write_bytes, write_text
 from .figure import Views, load_views
 from .finish import Finisher, RunResult
 from .imaging import to_array, without_alpha

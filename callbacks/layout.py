@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..files import is_temporary
 
 __all__ = ["OutputFolder"]
 
@@ -82,6 +83,12 @@ class OutputFolder:
             for name in names:
                 if name.endswith(".json") and not name.startswith("."):
                     yield prefix + name.removesuffix(".json")
+
+    def sweep(self) -> None:
+        """Remove the unfinished files of killed processes; the folder must be this job's own."""
+        for folder, _, names in os.walk(self.root):
+            for name in filter(is_temporary, names):
+                Path(folder, name).unlink(missing_ok=True)
 
     def forget(self, picture: str) -> None:
         """Remove a finished picture's files, its record first."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .atomic import explained, write_json
+from .explaining import explained, write_json
 from .layout import OutputFolder
 
 __all__ = ["begin_run", "finished_ids", "whole_batches"]
@@ -36,6 +36,9 @@ def begin_run(
             written to.
     """
     path = folder.root / "run.json"
+    if write:
+        with explained(folder.root):
+            folder.sweep()
     earlier = None if overwrite else _read(path)
     if earlier is not None:
         _refuse_changes(folder.root, earlier, run)

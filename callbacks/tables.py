@@ -8,7 +8,7 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 
-from .atomic import write_text
+from .explaining import write_text
 from .finish import Finisher, RunResult
 
 __all__ = ["EnergyTable"]

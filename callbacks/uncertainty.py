@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..completions import Completions
 from ..errors import UserError
-from .atomic import write_bytes
 from .chart import heat
+from .explaining import write_bytes
 from .finish import writer_of
 from .imaging import encode, to_array, without_alpha
 from .layout import OutputFolder

@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from ..completions import Completions
 from ..errors import UserError
 from ..images.compositing import Blend
-from .atomic import explained, write_bytes, write_json
+from .explaining import explained, write_bytes, write_json
 from .fingerprint import describe_run
 from .finish import RunResult, gather
 from .imaging import PictureFormat, encode, masked_picture, suffix, to_array

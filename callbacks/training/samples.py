@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
+from ...files import whole_file
 from ...training import GeneratorTraining
 
 __all__ = ["SampleGrid", "draw_grid"]
@@ -66,8 +67,8 @@ class SampleGrid(pl.Callback):
         grid = draw_grid(pl_module.averaged, self.rows)
         path = Path(trainer.default_root_dir, self.folder, f"step{step:07d}.png")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_image(grid, path)
+            with whole_file(path) as temporary:
+                save_image(grid, temporary, format="PNG")
         except OSError as error:  # no reason to stop training
             warnings.warn(f"{path}: cannot be written ({error.strerror or error})", stacklevel=1)
         for logger in trainer.loggers:

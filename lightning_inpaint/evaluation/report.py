@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
 from ..errors import UserError
+from ..files import whole_file, write_text
 from ..generators.stylegan2 import StyleGAN2Generator
 from ..images.levels import from_uint8
 from .accuracy_score import classification_accuracy_score
@@ -111,7 +112,8 @@ def evaluate_generator(
         )
     if neighbours_path is not None:
         pairs = torch.cat([fake[:SHOWN], pictures[where]]).float() / 255
-        save_image(make_grid(pairs, SHOWN), Path(neighbours_path))
+        with whole_file(neighbours_path) as temporary:
+            save_image(make_grid(pairs, SHOWN), temporary, format="PNG")
     return {
         "samples": samples,
         "truncation": truncation,
@@ -225,7 +227,7 @@ def write_report(result: dict[str, Any], path: str | Path) -> None:
     """
     text = json.dumps(_strict(result), indent=2, allow_nan=False) + "\n"
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        write_text(path, text)
     except OSError as error:
         raise UserError(
             f"--output {path}: cannot be written ({error.strerror or error})."

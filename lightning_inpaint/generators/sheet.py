@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..files import whole_file
 from ..images.levels import to_uint8
 from ..images.sheet import contact_sheet
 from .stylegan2 import StyleGAN2Generator
@@ -80,13 +80,8 @@ def sample_grid(
         column_names,
         side=pixels * (scale or max(1, round(64 / pixels))),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(path) as temporary:
         sheet.save(temporary, format="PNG")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -13,6 +13,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ..errors import UserError
+from ..files import whole_file
 
 __all__ = ["WholeCheckpoints", "check_settings"]
 
@@ -62,13 +63,8 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def _write(path: Path, buffer: io.BytesIO) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with whole_file(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _rescue(buffer: io.BytesIO) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from lightning_inpaint.callbacks import CompletionWriter, UncertaintyMaps, WalkAnimation
-from lightning_inpaint.callbacks.atomic import write_bytes
+from lightning_inpaint.callbacks.explaining import write_bytes
 from lightning_inpaint.callbacks.imaging import masked_picture, split_masked
 from lightning_inpaint.callbacks.layout import OutputFolder
 from lightning_inpaint.callbacks.records import diversity
@@ -173,13 +173,15 @@ def test_a_file_in_place_of_the_folder(tmp_path, predict):
         predict([CompletionWriter(str(tmp_path / "out"))])
 
 
-def test_remains_of_a_killed_write_disappear(tmp_path, monkeypatch):
+def test_remains_of_a_killed_write_disappear(tmp_path, monkeypatch, predict):
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", lambda source, target: None)  # killed before it
-        write_bytes(tmp_path / "a.png", b"half")
+        write_bytes(tmp_path / "raw/cat/a.png", b"half")
     assert len(files_below(tmp_path)) == 1
-    write_bytes(tmp_path / "a.png", b"whole")
-    assert files_below(tmp_path) == ["a.png"]
+    (tmp_path / "raw/cat/.mine.tmp").write_text("not ours")
+    predict([CompletionWriter(str(tmp_path))], names=["b"])
+    hidden = [name for name in files_below(tmp_path) if name.endswith(".tmp")]
+    assert hidden == ["raw/cat/.mine.tmp"]
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):

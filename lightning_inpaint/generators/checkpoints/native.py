@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ...errors import UserError
+from ...files import whole_file
 from ..stylegan2 import StyleGAN2Generator
 from .build import build_stylegan2
 
@@ -78,14 +78,9 @@ def save_generator(
 
 def write_tensors(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> None:
     """Write a safetensors file, complete or not at all; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(path) as temporary:
         # save_file would make it readable by its owner alone.
         temporary.write_bytes(save(tensors, metadata))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_native(path: str | Path) -> StyleGAN2Generator:

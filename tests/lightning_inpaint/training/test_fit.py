@@ -157,16 +157,15 @@ def test_mistakes_get_one_sentence_and_a_status(pictures, tmp_path, capsys, chan
 
 def full_disk(monkeypatch, on):
     """Writes of checkpoints fail while ``on`` says so; returns the names that failed."""
-    write, failed = Path.write_bytes, []
+    replace, failed = os.replace, []
 
-    def fill(path, data):
-        if path.name.endswith(".ckpt.tmp") and on(path):
-            failed.append(path.name)
-            write(path, bytes(data)[:100])
+    def fill(source, target):
+        if Path(target).suffix == ".ckpt" and on(Path(target)):
+            failed.append(Path(target).name)
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(path, data)
+        return replace(source, target)
 
-    monkeypatch.setattr(Path, "write_bytes", fill)
+    monkeypatch.setattr(os, "replace", fill)
     return failed
 
 

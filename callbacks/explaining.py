@@ -1,16 +1,14 @@
-"""Files that appear whole or not at all."""
+"""Errors of the disk under an output folder, in one sentence that says what to do."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..errors import UserError
 
 __all__ = ["explained", "write_bytes", "write_json", "write_text"]
@@ -41,26 +39,14 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name in its folder, then rename it.
-
-    The temporary name follows from ``path`` alone, so that whoever writes the file again after a
-    crash also takes the remains of the first attempt away. Missing folders are made.
+def write_bytes(path: Path, data: bytes, durable: bool = False) -> None:
+    """:func:`lightning_inpaint.files.write_bytes` for files of an output folder.
 
     Raises:
         UserError: The file cannot be written: disk full, read-only, a name too long.
     """
-    short = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:20]
-    temporary = path.with_name(f".{short}.tmp")  # as the name itself may be as long as names can be
     with explained(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        except BaseException:  # also ctrl-C and SIGTERM, which arrive anywhere
-            with suppress(OSError):
-                temporary.unlink()
-            raise
+        files.write_bytes(path, data, durable)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -68,6 +54,7 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write strict JSON (no NaN), one item per line; see :func:`write_bytes`."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, durable: bool = False) -> None:
+    """Write strict JSON; see :func:`write_bytes`."""
+    with explained(path):
+        files.write_json(path, value, durable)
