@@ -12,13 +12,9 @@ import hashlib
 import math
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from .inference.compilation import StepCompiler
 
 __all__ = ["ChainStreams", "Purpose", "philox4x32"]
 
@@ -87,7 +83,6 @@ class ChainStreams:
 
     Attributes:
         names: int64 (N, 3), 96 bits that name each chain.
-        compiler: of normal numbers, in one pass over memory; None = eager.
 
     Raises:
         ValueError: ``pictures`` and ``chains`` differ in length.
@@ -105,13 +100,12 @@ class ChainStreams:
         words = [_digest(seed, p, c) for p, c in zip(pictures, chains, strict=True)]
         table = torch.tensor(words, dtype=torch.int64).reshape(len(words), 3)
         self.names = table.to(device)
-        self.compiler: StepCompiler | None = None
 
-    @classmethod
-    def of_names(cls, names: Tensor) -> ChainStreams:
+    @staticmethod
+    def of_names(names: Tensor) -> ChainStreams:
         """The streams of chains whose ``names`` (N, 3) are known."""
-        streams = cls.__new__(cls)
-        streams.names, streams.compiler = names, None
+        streams = ChainStreams.__new__(ChainStreams)
+        streams.names = names
         return streams
 
     @classmethod
@@ -121,12 +115,6 @@ class ChainStreams:
         """``chains`` streams for each picture, the chains of one picture in neighbouring rows."""
         rows = [(p, c) for p in pictures for c in range(chains)]
         return cls(seed, [p for p, _ in rows], [c for _, c in rows], device)
-
-    def compiled(self, compiler: StepCompiler) -> ChainStreams:
-        """The same streams, whose normal numbers a compiled graph makes."""
-        streams = ChainStreams.of_names(self.names)
-        streams.compiler = compiler
-        return streams
 
     def __len__(self) -> int:
         return int(self.names.shape[0])
@@ -166,8 +154,6 @@ class ChainStreams:
             purpose: what they are for.
             dtype: floating type of the result.
         """
-        if self.compiler is not None:
-            return self._compiled_normal(self.compiler, draw, count, purpose, dtype)
         n, rows = len(self), max(_IN_CACHE // max(count, 1), 1)
         if n <= rows or self.names.device.type != "cpu" or isinstance(draw, Tensor):
             return self._normal(draw, count, purpose, dtype)
@@ -176,19 +162,6 @@ class ChainStreams:
             some = ChainStreams.of_names(self.names[i : i + rows])
             numbers[i : i + rows] = some._normal(draw, count, purpose, dtype)
         return numbers
-
-    def _compiled_normal(
-        self,
-        compiler: StepCompiler,
-        draw: int | Tensor,
-        count: int,
-        purpose: Purpose,
-        dtype: torch.dtype,
-    ) -> Tensor:
-        def make(names: Tensor, number: int | Tensor) -> tuple[Tensor]:
-            return (ChainStreams.of_names(names).normal(number, count, purpose, dtype),)
-
-        return compiler(("normal", count, purpose, dtype), make, [self.names], [draw])[0]
 
     def _normal(
         self, draw: int | Tensor, count: int, purpose: Purpose, dtype: torch.dtype

@@ -20,6 +20,7 @@ from .convolution import (
     LayerCache,
     LayerConstants,
     PixelProduct,
+    has_matrix_units,
 )
 from .upsampling import upsample2x
 
@@ -147,14 +148,25 @@ class ModulatedConv(nn.Module):
         strength = self.noise_strength.requires_grad if self.use_noise else False
         return self.weight.requires_grad or self.bias.requires_grad or strength
 
-    def constants(self, kernel: Tensor, gain: float, constant: Tensor | None) -> LayerConstants:
+    def _form(self, dtype: torch.dtype | None) -> tuple[torch.dtype | None, bool]:
+        """Type and form of the convolution: what one call asks for, or else the layer's own."""
+        if dtype is None:
+            return self.compute_dtype, self.fused
+        return dtype, has_matrix_units(self.weight.device)
+
+    def constants(
+        self,
+        kernel: Tensor,
+        gain: float,
+        constant: Tensor | None,
+        dtype: torch.dtype | None = None,
+    ) -> LayerConstants:
         """What follows from the weights alone; ``gain`` is the one after the non-linearity."""
+        own, fused = self._form(dtype)
         if constant is not None and not self.trained:
             conv: DenseConv | ConstantConv = ConstantConv(self.weight, constant)
         else:
-            conv = DenseConv(
-                self.weight, kernel if self.up else None, self.fused, self.compute_dtype
-            )
+            conv = DenseConv(self.weight, kernel if self.up else None, fused, own)
         return LayerConstants(
             conv,
             self.weight.square().sum(dim=(2, 3)).T,
@@ -162,12 +174,20 @@ class ModulatedConv(nn.Module):
             self.noise_strength * gain if self.use_noise else None,
         )
 
-    def remembered(self, kernel: Tensor, gain: float, constant: Tensor | None) -> LayerConstants:
+    def remembered(
+        self,
+        kernel: Tensor,
+        gain: float,
+        constant: Tensor | None,
+        dtype: torch.dtype | None = None,
+    ) -> LayerConstants:
         """The same, made anew only if weights have changed."""
         strength = self.noise_strength if self.use_noise else None
         weights = [self.weight, self.bias, strength, kernel, constant]
-        options = (gain, self.compute_dtype, self.fused)
-        return self.cache.get(weights, options, lambda: self.constants(kernel, gain, constant))
+        options = (gain, *self._form(dtype))
+        return self.cache.get(
+            weights, options, lambda: self.constants(kernel, gain, constant, dtype)
+        )
 
     def forward(
         self,
@@ -178,6 +198,7 @@ class ModulatedConv(nn.Module):
         slack: Tensor | None = None,
         gain: float = 1.0,
         constant: Tensor | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Tensor:
         """(N, I, h, w) and style (N, I) to (N, O, r, r).
 
@@ -190,11 +211,12 @@ class ModulatedConv(nn.Module):
                 features leave the generator's range (see ``latents.py``).
             gain: further factor of the output.
             constant: (I, h, w) if ``x`` is nothing but this, repeated.
+            dtype: type of this call's convolution; None = the layer's own.
         """
         total = LRELU_GAIN * gain
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
         find = self.constants if self.trained else self.remembered
-        c = find(kernel, total, constant)
+        c = find(kernel, total, constant, dtype)
         shift = None if noise is None or c.strength is None else noise * c.strength
         if not self.trained and not torch.compiler.is_compiling():
             return FrozenLayer.apply(x, style, shift, slack, total, clamp, c)

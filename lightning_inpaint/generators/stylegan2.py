@@ -113,12 +113,12 @@ class SynthesisBlock(nn.Module):
         """The first block's input where it is frozen."""
         return self.const if self.is_first and not self.const.requires_grad else None
 
-    def prepare(self) -> None:
+    def prepare(self, dtype: torch.dtype | None = None) -> None:
         """See :meth:`StyleGAN2Generator.prepare`."""
         first = [] if self.is_first else [(self.conv0, 1.0)]
         for conv, gain in [*first, (self.conv1, self.gain)]:
             if not conv.trained:
-                conv.remembered(self.kernel, LRELU_GAIN * gain, self.constant)
+                conv.remembered(self.kernel, LRELU_GAIN * gain, self.constant, dtype)
 
     def forward(
         self,
@@ -127,17 +127,19 @@ class SynthesisBlock(nn.Module):
         styles: Sequence[Tensor],
         noise: NoiseMaps,
         slack: Tensor | None,
+        dtype: torch.dtype | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         gain = self.gain
         if x is None:
             x = self.const.expand(len(styles[0]), -1, -1, -1)
             if self.conv1.weight.is_contiguous(memory_format=torch.channels_last):
                 x = x.contiguous(memory_format=torch.channels_last)
-            x = self.conv1(x, styles[0], self.kernel, noise[0], slack, constant=self.constant)
+            own = self.constant
+            x = self.conv1(x, styles[0], self.kernel, noise[0], slack, constant=own, dtype=dtype)
         else:
             residual = self.skip(x, self.kernel, gain) if self.has_skip else None
-            x = self.conv0(x, styles[0], self.kernel, noise[0])
-            x = self.conv1(x, styles[1], self.kernel, noise[1], slack, gain)
+            x = self.conv0(x, styles[0], self.kernel, noise[0], dtype=dtype)
+            x = self.conv1(x, styles[1], self.kernel, noise[1], slack, gain, dtype=dtype)
             x = x if residual is None else residual + x
         if img is not None:
             img = upsample2x(img, self.kernel, self.widen)
@@ -221,10 +223,10 @@ class SynthesisNetwork(nn.Module):
         """The fixed noise maps stored with the weights, each (r, r)."""
         return [c.noise_const if c.use_noise else None for c in self.convolutions]
 
-    def prepare(self) -> None:
+    def prepare(self, dtype: torch.dtype | None = None) -> None:
         """See :meth:`StyleGAN2Generator.prepare`."""
         for block in self.blocks:
-            block.prepare()
+            block.prepare(dtype)
         self.kept_affine()
 
     def kept_affine(self) -> tuple[Tensor, Tensor] | None:
@@ -263,6 +265,7 @@ class SynthesisNetwork(nn.Module):
         ws: Tensor,
         noise: NoiseMaps | Literal["const"] | None = None,
         slack: Sequence[Tensor | None] | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Tensor:
         """Draw pictures.
 
@@ -272,6 +275,8 @@ class SynthesisNetwork(nn.Module):
                 for no noise.
             slack: per resolution, (N, C_r, r, r) added before the block's last non-linearity, or
                 None.
+            dtype: type of this call's 3x3 convolutions; None = the layers' own, see
+                :meth:`StyleGAN2Generator.set_compute`.
 
         Returns:
             (N, img_channels, resolution, resolution), about [-1, 1].
@@ -285,7 +290,7 @@ class SynthesisNetwork(nn.Module):
         for k, block in enumerate(self.blocks):
             n = block.num_conv
             own = list(islice(styles, n + block.has_rgb)), list(islice(left, n))
-            given = (x, img, *own, None if slack is None else slack[k])
+            given = (x, img, *own, None if slack is None else slack[k], dtype)
             if self.recompute and torch.is_grad_enabled():
                 x, img = checkpoint(block, *given, use_reentrant=False, preserve_rng_state=False)
             else:
@@ -364,7 +369,7 @@ class StyleGAN2Generator(nn.Module):
         return self.synthesis.noise_shapes
 
     def set_compute(self, dtype: torch.dtype | None = None, fused: bool | None = None) -> None:
-        """Precision and form of the 3x3 convolutions.
+        """Precision and form of the 3x3 convolutions, for calls that name no type.
 
         Args:
             dtype: type of the convolutions (``torch.bfloat16``); None = that of the latents. Styles,
@@ -378,10 +383,14 @@ class StyleGAN2Generator(nn.Module):
             pays = dtype is not None and has_matrix_units(layer.weight.device)
             layer.fused = pays if fused is None else fused
 
-    def prepare(self) -> None:
-        """Make what follows from frozen weights alone, so that a graph takes it for a constant."""
+    def prepare(self, dtype: torch.dtype | None = None) -> None:
+        """Make what follows from frozen weights alone, so that a graph takes it for a constant.
+
+        Args:
+            dtype: type of the calls that will be made; None = the layers' own.
+        """
         self.mapping.kept_shifts()
-        self.synthesis.prepare()
+        self.synthesis.prepare(dtype)
 
     def forward(
         self,

@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from ..noise import ChainStreams, Purpose
 from .memory import is_out_of_memory
 
-__all__ = ["StepCompiler", "missing_compiler"]
+__all__ = ["CompiledStreams", "StepCompiler", "missing_compiler"]
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,33 @@ class StepCompiler:
         log.warning("--model.compile: running without compilation, %s", reason)
         self.eager = True
         self.graphs.clear()
+
+
+class CompiledStreams(ChainStreams):
+    """The same random streams, whose normal numbers one graph makes in one pass over memory.
+
+    Args:
+        streams: of the chains.
+        compiler: makes and keeps the graphs.
+    """
+
+    def __init__(self, streams: ChainStreams, compiler: StepCompiler) -> None:
+        self.names, self.compiler = streams.names, compiler
+
+    def normal(
+        self,
+        draw: int | Tensor,
+        count: int,
+        purpose: Purpose = Purpose.STEP,
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """See :meth:`.noise.ChainStreams.normal`."""
+
+        def make(names: Tensor, number: int | Tensor) -> tuple[Tensor]:
+            return (ChainStreams.of_names(names).normal(number, count, purpose, dtype),)
+
+        key = ("normal", count, purpose, dtype)
+        return self.compiler(key, make, [self.names], [draw])[0]
 
 
 def _filled(x: Tensor, rows: int) -> Tensor:

@@ -235,6 +235,7 @@ class LatentSpace(nn.Module):
         labels: Tensor | None = None,
         noise: NoiseSource | str | None = None,
         known: Tensor | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Tensor:
         """Draw pictures.
 
@@ -245,6 +246,7 @@ class LatentSpace(nn.Module):
                 weights), None (none), or a :data:`NoiseSource` that redraws them.
             known: (N, 1, H, W), **1 = known, 0 = to fill**: the slack of each feature is multiplied by
                 that of the best known pixel below it. None = full slack everywhere.
+            dtype: type of the convolutions of a StyleGAN2 generator; None = the generator's own.
 
         Returns:
             (N, C, H, W) in about [-1, 1].
@@ -254,7 +256,8 @@ class LatentSpace(nn.Module):
         if not isinstance(generator, StyleGAN2Generator):
             return generator(pieces["base"], labels)
         ws = self._truncated(self._styles(pieces["base"], labels), labels)
-        return generator.synthesis(ws, self._noise(pieces, noise), self._slack(pieces, known))
+        maps, slack = self._noise(pieces, noise), self._slack(pieces, known)
+        return generator.synthesis(ws, maps, slack, dtype)
 
     def _styles(self, base: Tensor, labels: Tensor | None) -> Tensor:
         """(N, num_ws, w_dim), or (N, 1, w_dim) where all layers share a style vector."""

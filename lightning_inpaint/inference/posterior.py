@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ..generators.stylegan2 import StyleGAN2Generator
 from ..images.levels import from_uint8
 from ..noise import ChainStreams, Purpose
-from ..optim.base import Advance, Closure
-from .compilation import StepCompiler
+from ..optim.base import Advance, ChainOptimizer, Closure
+from .compilation import CompiledStreams, StepCompiler
 from .latents import LatentSpace
 from .observation import known_weight, masked_squared_error
 
@@ -83,10 +85,10 @@ class Posterior:
         precision: Precision = "float32",
     ) -> None:
         self.space, self.evidence = space, evidence
-        self.streams = streams if compiler is None else streams.compiled(compiler)
+        self.streams = streams if compiler is None else CompiledStreams(streams, compiler)
         self.noise_inputs = noise_inputs
         self.compiler = compiler
-        native = hasattr(space.generator, "set_compute")
+        native = isinstance(space.generator, StyleGAN2Generator)
         self.rough = torch.bfloat16 if precision == "bfloat16" and native else None
         self.calls: int | Tensor = 0
 
@@ -116,11 +118,6 @@ class Posterior:
         chosen.rough = self.rough
         return chosen
 
-    def tolerate(self, rough: bool) -> None:
-        """Whether the coming evaluations may use the cheaper precision."""
-        if self.rough is not None:
-            self.space.generator.set_compute(self.rough if rough else None)
-
     @property
     def deterministic(self) -> bool:
         """Whether the energy is a function of the latents alone, as Metropolis tests need."""
@@ -130,31 +127,41 @@ class Posterior:
         self.calls = self.calls + 1
         return self.streams.normal(self.calls, values, Purpose.NOISE_INPUT)
 
-    def decode(self, u: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) of latents (N, D)."""
+    def decode(self, u: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Pictures (N, C, H, W) of latents (N, D); ``dtype`` is that of the convolutions, if another."""
         noise = {"random": self._redraw, "const": "const", "off": None}[self.noise_inputs]
         # Slack makes up for what the generator cannot draw; where nothing is known it would be grain.
-        return self.space(u, self.evidence.labels, noise, self.evidence.known)
+        return self.space(u, self.evidence.labels, noise, self.evidence.known, dtype)
 
-    def energy(self, u: Tensor) -> Tensor:
-        """Energy (N,) of latents (N, D)."""
-        return masked_squared_error(self.decode(u), self.evidence.target, self.evidence.known)
+    def energy(self, u: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Energy (N,) of latents (N, D); ``dtype`` as in :meth:`decode`."""
+        pictures = self.decode(u, dtype)
+        return masked_squared_error(pictures, self.evidence.target, self.evidence.known)
 
-    def gradient(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Energy (N,) of latents (N, D) and its gradient (N, D)."""
+    def gradient(self, u: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        """Energy (N,) of latents (N, D) and its gradient (N, D); ``dtype`` as in :meth:`decode`."""
         with torch.enable_grad():
             leaf = u.detach().requires_grad_(True)
-            energy = self.energy(leaf)
+            energy = self.energy(leaf, dtype)
             (grad,) = torch.autograd.grad(energy.sum(), leaf)
         return energy.detach(), grad
 
-    def closure(self, u: Tensor) -> Closure:
-        """What a sampler calls: energies at the present ``u``, their gradient into ``u.grad``."""
+    def closure(self, u: Tensor, sampler: ChainOptimizer | None = None) -> Closure:
+        """What a sampler calls: energies at the present ``u``, their gradient into ``u.grad``.
+
+        Args:
+            u: (N, D), the chains.
+            sampler: who calls; steps that it says are tolerant have the cheaper precision.
+        """
+
+        def precision() -> torch.dtype | None:
+            return self.rough if sampler is not None and sampler.tolerant else None
+
         if self.compiler is not None:
-            return CompiledClosure(self, self.compiler, u)
+            return CompiledClosure(self, self.compiler, u, precision)
 
         def evaluate() -> Tensor:
-            energy, u.grad = self.gradient(u)
+            energy, u.grad = self.gradient(u, precision())
             return energy
 
         return evaluate
@@ -179,16 +186,29 @@ class CompiledClosure:
         posterior: of the chains.
         compiler: makes and keeps the graphs.
         u: (N, D), the chains; their gradient goes to ``u.grad``.
+        precision: type of the convolutions of the next call; None = the generator's own.
     """
 
-    def __init__(self, posterior: Posterior, compiler: StepCompiler, u: Tensor) -> None:
+    def __init__(
+        self,
+        posterior: Posterior,
+        compiler: StepCompiler,
+        u: Tensor,
+        precision: Callable[[], torch.dtype | None] = lambda: None,
+    ) -> None:
         self.posterior, self.compiler, self.u = posterior, compiler, u
+        self.precision = precision
         # Weights stand still while chains walk, not from one walk to the next.
         self._key = (posterior.noise_inputs, posterior.space.state)
 
     def __call__(self) -> Tensor:
         """Energies (N,) at ``u``, their gradient (N, D) into ``u.grad``."""
-        energy, self.u.grad = self._run("gradient", Posterior.gradient, 1)
+        dtype = self.precision()
+
+        def gradient(inner: Posterior, u: Tensor) -> tuple[Tensor, Tensor]:
+            return inner.gradient(u, dtype)
+
+        energy, self.u.grad = self._run("gradient", gradient, 1, dtype)
         return energy
 
     def advance(
@@ -203,16 +223,19 @@ class CompiledClosure:
             numbers: what the step takes after the chains and differs from call to call.
         """
 
-        def whole(inner: Posterior, u: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
-            return step(inner.gradient, inner.streams, u, *given)
+        dtype = self.precision()
 
-        return self._run(name, whole, calls, *numbers)
+        def whole(inner: Posterior, u: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
+            return step(partial(inner.gradient, dtype=dtype), inner.streams, u, *given)
+
+        return self._run(name, whole, calls, dtype, *numbers)
 
     def _run(
         self,
         name: Hashable,
         step: Callable[..., tuple[Tensor, Tensor]],
         calls: int,
+        dtype: torch.dtype | None,
         *numbers: float,
     ) -> tuple[Tensor, Tensor]:
         outer, evidence = self.posterior, self.posterior.evidence
@@ -228,8 +251,10 @@ class CompiledClosure:
             inner.calls, *rest = given[count:]
             return step(inner, u, *rest)
 
-        key = (name, count, self._key, outer.space.arithmetic)
+        key = (name, count, self._key, outer.space.arithmetic, dtype)
         prepare = getattr(outer.space.generator, "prepare", None)
+        if prepare is not None:
+            prepare = partial(prepare, dtype)
         energy, other = self.compiler(key, pure, rows, [outer.calls, *numbers], prepare)
         outer.calls = outer.calls + calls
         return energy, other

@@ -71,7 +71,7 @@ class _Slots:
         self._sit()
         self.u = nn.Parameter(start[self.rows])
         self.optimizer = sampler(self.u, self.seated)
-        self.closure = self.seated.closure(self.u)
+        self.closure = self.seated.closure(self.u, self.optimizer)
         self.steps = self.optimizer.steps
         self.energy = torch.full_like(start[:, 0], torch.nan)
         # The last row takes what resting chains would write.
@@ -81,17 +81,13 @@ class _Slots:
 
     def run(self) -> Walk:
         """All chains to their ends."""
-        try:
-            while self.seats:
-                self.posterior.tolerate(self.optimizer.tolerant)
-                row = torch.where(self.optimizer.resting, self.steps, self.optimizer.ages)
-                energy: Tensor = self.optimizer.step(self.closure)  # type: ignore[arg-type, assignment]
-                self.trace.index_put_((row, self.rows), energy)
-                self.rounds += 1
-                if self.rounds % self.every == 0 or self.rounds - min(self.joined) == self.steps:
-                    self._look(energy)
-        finally:
-            self.posterior.tolerate(False)
+        while self.seats:
+            row = torch.where(self.optimizer.resting, self.steps, self.optimizer.ages)
+            energy: Tensor = self.optimizer.step(self.closure)  # type: ignore[arg-type, assignment]
+            self.trace.index_put_((row, self.rows), energy)
+            self.rounds += 1
+            if self.rounds % self.every == 0 or self.rounds - min(self.joined) == self.steps:
+                self._look(energy)
         return self._walk()
 
     def _sit(self) -> None:
@@ -130,7 +126,7 @@ class _Slots:
         kept = torch.tensor(keep, dtype=torch.int64, device=self.rows.device)
         newcomers = self.latents[self.rows[len(keep) :]]
         self.optimizer.reseat(kept, newcomers, self.seated.group(self.u))
-        self.closure = self.seated.closure(self.u)
+        self.closure = self.seated.closure(self.u, self.optimizer)
 
     def _tell(self) -> None:
         if self.report is None:

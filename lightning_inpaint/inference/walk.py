@@ -85,21 +85,17 @@ def walk(
         every: steps between reports; the last step is always reported.
         recorder: keeps draws for R-hat; None keeps none.
     """
-    closure, steps = posterior.closure(u), optimizer.steps
+    closure, steps = posterior.closure(u, optimizer), optimizer.steps
     trace = torch.empty(steps, len(u), device=u.device, dtype=u.dtype)
     evaluations = [optimizer.evaluations]
-    try:
-        for step in range(1, steps + 1):
-            posterior.tolerate(optimizer.tolerant)
-            energy: Tensor = optimizer.step(closure)  # type: ignore[arg-type, assignment]
-            trace[step - 1] = energy
-            evaluations.append(optimizer.evaluations)
-            if recorder is not None:
-                recorder.see(step - 1, energy, u)
-            if report is not None and (step % every == 0 or step == steps):
-                report(step, steps, energy, u.detach())
-    finally:  # also where memory has run out: the next walk shares the generator
-        posterior.tolerate(False)
+    for step in range(1, steps + 1):
+        energy: Tensor = optimizer.step(closure)  # type: ignore[arg-type, assignment]
+        trace[step - 1] = energy
+        evaluations.append(optimizer.evaluations)
+        if recorder is not None:
+            recorder.see(step - 1, energy, u)
+        if report is not None and (step % every == 0 or step == steps):
+            report(step, steps, energy, u.detach())
     with torch.no_grad():
         pictures = posterior.decode(u)
         evidence = posterior.evidence

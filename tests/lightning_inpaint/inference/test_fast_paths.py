@@ -110,7 +110,9 @@ def test_last_part_and_metropolis_ratios_are_float32(sampler, rough):
     space, seen = LatentSpace(generator, "z+noise"), []
     posterior, u = problem(space, 2)
     layer = generator.synthesis.b8.conv0
-    layer.register_forward_hook(lambda *call: seen.append(layer.compute_dtype))
+    layer.register_forward_hook(
+        lambda m, a, given, out: seen.append(given["dtype"]), with_kwargs=True
+    )
     posterior = Posterior(
         space, posterior.evidence, posterior.streams, "const", precision="bfloat16"
     )
@@ -118,6 +120,24 @@ def test_last_part_and_metropolis_ratios_are_float32(sampler, rough):
     assert seen[:rough] == [torch.bfloat16] * rough
     assert len(seen) > 8
     assert set(seen[rough:]) == {None}
+
+
+def test_the_precision_of_a_walk_reaches_neither_its_reports_nor_a_shared_generator():
+    generator = small(8).requires_grad_(False)
+    posterior, u = problem(LatentSpace(generator, "z+noise"), 2)
+    rough = Posterior(
+        posterior.space, posterior.evidence, posterior.streams, "const", precision="bfloat16"
+    )
+    seen = []
+
+    def report(step, steps, energy, at):
+        seen.append(posterior.energy(at))
+        torch.testing.assert_close(rough.energy(at), seen[-1], rtol=0, atol=0)
+        assert not torch.equal(rough.energy(at, torch.bfloat16), seen[-1])
+
+    walk(rough, u, MAP([rough.group(u)], steps=4), report, 1)
+    assert len(seen) == 4
+    assert {layer.compute_dtype for layer in generator.synthesis.convolutions} == {None}
 
 
 def backend(calls):
