@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .completions import Completions
-from .errors import UserError
+from .errors import ArgumentError
 from .generators import adapt_generator, load_generator
 from .generators.stylegan2 import StyleGAN2Generator
 from .inference.agreement import DrawRecorder
@@ -99,21 +99,19 @@ class LatentInpainter(pl.LightningModule):
     ) -> None:
         super().__init__()
         if chains < 1:
-            raise UserError(f"--model.chains is {chains}; it must be at least 1")
+            raise ArgumentError(f"`chains` is {chains}; it must be at least 1")
         if not 0 < truncation <= 1:
-            raise UserError(
-                f"--model.truncation is {truncation}; it must be above 0, and 1 at most"
-            )
+            raise ArgumentError(f"`truncation` is {truncation}; it must be above 0, and 1 at most")
         if report_every < 1:
-            raise UserError(f"--model.report_every is {report_every}; it must be at least 1")
+            raise ArgumentError(f"`report_every` is {report_every}; it must be at least 1")
         if compile and recompute:
-            raise UserError(
-                "--model.recompute has no effect in compiled steps: leave it or --model.compile out."
+            raise ArgumentError(
+                "`recompute` has no effect in compiled steps: leave it or `compile` out."
             )
         if slots is not None and slots < 1:
-            raise UserError(f"--model.slots is {slots}; it must be at least 1")
+            raise ArgumentError(f"`slots` is {slots}; it must be at least 1")
         if warm_start < 0:
-            raise UserError(f"--model.warm_start is {warm_start}; it must not be negative")
+            raise ArgumentError(f"`warm_start` is {warm_start}; it must not be negative")
         own = ["generator"] if isinstance(generator, nn.Module) else []
         self.save_hyperparameters(ignore=["sampler", *own])
         if isinstance(generator, nn.Module):
@@ -126,23 +124,23 @@ class LatentInpainter(pl.LightningModule):
             network.to(memory_format=torch.channels_last)  # what convolutions like best
             network.synthesis.recompute = recompute
         elif recompute:
-            raise UserError(
-                f"--model.recompute is for StyleGAN2 generators, and {self.generator_name} is none: "
+            raise ArgumentError(
+                f"`recompute` is for StyleGAN2 generators, and {self.generator_name} is none: "
                 "leave it out."
             )
         try:
             self.space = LatentSpace(network, latents, slack, truncation)
         except ValueError as error:
-            raise UserError(f"--model.latents: {error}") from error
+            raise ArgumentError(f"`latents`: {error}") from error
         self.hparams["latents"] = self.space.name  # what null has come to, for records of the run
         self.sampler: SamplerCallable = DEFAULT_SAMPLER if sampler is None else sampler
         described = _described(self.sampler)
         self.sampler_name = type(described).__name__
         self._interacting, self._stops = described.interacting, bool(described.stops)
         if slots is not None and not self._stops:
-            raise UserError(
-                f"--model.slots needs chains that stop before the last step, which {self.sampler_name}'s do "
-                "not here: take MAP with --model.sampler.stop_psnr, or leave it out."
+            raise ArgumentError(
+                f"`slots` needs chains that stop before the last step, which {self.sampler_name}'s do "
+                "not here: take MAP with `sampler.stop_psnr`, or leave it out."
             )
         hidden = ("streams", "chains", "probe", "blocks", "scale_free", "observed")
         options = {k: v for k, v in described.defaults.items() if k not in hidden}
@@ -289,13 +287,13 @@ class LatentInpainter(pl.LightningModule):
         try:
             optimizer = self.sampler([posterior.group(u, self.chains)])
         except ValueError as error:
-            raise UserError(f"--model.sampler: {error}") from error
+            raise ArgumentError(f"`sampler`: {error}") from error
         if (optimizer.exact or optimizer.stops) and not posterior.deterministic:
             kind = "is exact" if optimizer.exact else "stops by the energy"
-            raise UserError(
-                f"--model.sampler {self.sampler_name} {kind} and needs a generator that answers the "
-                "same for the same latents: add +noise to --model.latents, or set "
-                "--model.noise_inputs const"
+            raise ArgumentError(
+                f"`sampler` {self.sampler_name} {kind} and needs a generator that answers the "
+                "same for the same latents: add +noise to `latents`, or set "
+                "`noise_inputs` const"
             )
         return optimizer
 
@@ -324,4 +322,4 @@ def _described(sampler: SamplerCallable) -> ChainOptimizer:
     try:
         return sampler([dummy])
     except ValueError as error:
-        raise UserError(f"--model.sampler: {error}") from error
+        raise ArgumentError(f"`sampler`: {error}") from error

@@ -51,10 +51,12 @@ def main(args: Sequence[str] | None = None) -> int:
     name, rest = words[0], words[1:]
     if name not in COMMANDS:
         return complain(f"{name!r} is no command; take one of {', '.join(COMMANDS)}")
-    from ..errors import UserError
+    from ..errors import ArgumentError, UserError
 
     try:
         return _functions()[name](rest)
+    except ArgumentError as error:  # the library names arguments
+        return complain(error.flagged)
     except UserError as error:
         return complain(str(error), everywhere=isinstance(error.__cause__, OSError))
     except SystemExit as stop:  # jsonargparse has printed its sentence

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_inpaint import LatentInpainter, UserError
+from lightning_inpaint.errors import ArgumentError
 from lightning_inpaint.optim import Diffusion, Seed
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -180,10 +181,10 @@ def test_batches_need_no_ids_or_labels_without_classes(tiny_generator):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"chains": 0}, "--model.chains is 0"),
-        ({"report_every": 0}, "--model.report_every is 0"),
-        ({"truncation": 1.5}, "--model.truncation is 1.5"),
-        ({"warm_start": -1}, "--model.warm_start is -1"),
+        ({"chains": 0}, "`chains` is 0"),
+        ({"report_every": 0}, "`report_every` is 0"),
+        ({"truncation": 1.5}, "`truncation` is 1.5"),
+        ({"warm_start": -1}, "`warm_start` is -1"),
         ({"latents": "y"}, "latents 'y' are unknown"),
         ({"latents": "z+slack", "slack": -0.1}, "none negative"),
         ({"sampler": lambda p: Diffusion(p, steps=0)}, "steps must be at least 1, got 0"),
@@ -192,6 +193,12 @@ def test_batches_need_no_ids_or_labels_without_classes(tiny_generator):
 def test_bad_settings_get_one_sentence(tiny_generator, options, text):
     with pytest.raises(UserError, match=text):
         inpainter(tiny_generator, **options)
+
+
+def test_an_argument_is_a_flag_on_the_command_line():
+    error = ArgumentError("`slots` needs `sampler.stop_psnr`; `chains` is 0")
+    assert error.flagged == ("--model.slots needs --model.sampler.stop_psnr; --model.chains is 0")
+    assert ArgumentError("`path` is empty", "data").flagged == "--data.path is empty"
 
 
 def test_pictures_that_do_not_fit_get_one_sentence(tiny_generator):

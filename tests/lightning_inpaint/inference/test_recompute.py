@@ -66,10 +66,10 @@ def test_other_modules_cannot():
         def forward(self, z, labels=None):
             return z.new_zeros(len(z), 3, 8, 8)
 
-    with pytest.raises(UserError, match=r"--model\.recompute is for StyleGAN2 generators"):
+    with pytest.raises(UserError, match="`recompute` is for StyleGAN2 generators"):
         LatentInpainter(Own(), recompute=True)
 
 
 def test_not_in_compiled_steps():
-    with pytest.raises(UserError, match=r"--model\.recompute has no effect in compiled steps"):
+    with pytest.raises(UserError, match="`recompute` has no effect in compiled steps"):
         LatentInpainter("placeholder", recompute=True, compile=True)

@@ -161,8 +161,8 @@ def test_the_module_walks_in_slots(tiny_generator):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"slots": 4}, "--model.slots needs chains that stop"),
-        ({"slots": 0, "sampler": lambda p: MAP(p, stop_psnr=20.0)}, "--model.slots is 0"),
+        ({"slots": 4}, "`slots` needs chains that stop"),
+        ({"slots": 0, "sampler": lambda p: MAP(p, stop_psnr=20.0)}, "`slots` is 0"),
         ({"sampler": lambda p: MAP(p, stop_psnr=-1.0)}, "stop_psnr must be positive, got -1.0"),
     ],
 )
