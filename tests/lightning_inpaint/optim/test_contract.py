@@ -7,7 +7,17 @@ import torch
 from torch import Tensor
 from toys import Problem, prior_start
 
-from lightning_inpaint.optim import HMC, MALA, MAP, AnnealedHMC, Langevin, Particles
+from lightning_inpaint.optim import (
+    HMC,
+    MALA,
+    MAP,
+    SAMPLERS,
+    AnnealedHMC,
+    Diffusion,
+    Langevin,
+    Particles,
+    Seed,
+)
 
 ALL = [
     (HMC, {"steps": 6}),
@@ -17,7 +27,20 @@ ALL = [
     (MAP, {"steps": 12}),
     (MAP, {"steps": 12, "anchor": "start"}),
     (Particles, {"steps": 6, "particles": 2}),
+    (Diffusion, {"steps": 12}),
+    (Diffusion, {"steps": 12, "estimator": "logmeanexp", "num_samples": 3, "beta_end": 0.02}),
+    (Seed, {"steps": 12, "num_samples": 2, "xstart_temp": 1.0}),
 ]
+
+
+def made_of(sampler, group, std: float = 0.2, **options):
+    """The sampler for a known pixel's standard deviation ``std``, whatever it calls it."""
+    noise = {"temp": 2 * std**2} if sampler is Seed else {"noise_std": std}
+    return sampler([group], **noise, **options)
+
+
+def test_no_sampler_is_left_out() -> None:
+    assert {sampler for sampler, _ in ALL} == set(SAMPLERS.values())
 
 
 def bent(u: Tensor) -> Tensor:
@@ -38,9 +61,9 @@ def problem(rows: Tensor, dtype: torch.dtype = torch.float64) -> Problem:
 @pytest.mark.parametrize(("sampler", "options"), ALL)
 def test_batch_mates_do_not_matter(sampler, options) -> None:
     everyone = problem(torch.arange(8))
-    whole = everyone.run(sampler([everyone.group], noise_std=0.2, **options))
+    whole = everyone.run(made_of(sampler, everyone.group, **options))
     pair = problem(torch.tensor([4, 5]))
-    alone = pair.run(sampler([pair.group], noise_std=0.2, **options))
+    alone = pair.run(made_of(sampler, pair.group, **options))
     torch.testing.assert_close(alone, whole[4:6], rtol=1e-10, atol=1e-10)
     assert (whole - prior_start(8, 5, dtype=torch.float64)).abs().max() > 0.1
 
@@ -55,7 +78,7 @@ def test_evaluations_are_counted_and_diagnostics_are_per_chain(sampler, options)
         probes += 1
         return batch.probe(u, draw)
 
-    made = sampler([{**batch.group, "probe": probe}], noise_std=0.2, **options)
+    made = made_of(sampler, {**batch.group, "probe": probe}, **options)
     energies = [made.step(batch.closure) for _ in range(made.steps)]
     assert made.evaluations == batch.calls + probes
     assert all(e.shape == (8,) and e.isfinite().all() for e in energies)
@@ -147,6 +170,22 @@ def test_randomised_descent_keeps_the_norm_that_the_mode_loses() -> None:
     assert abs(drawn.diagnostics()["u2_over_d"].mean() - 1) < 0.1
     assert mode.u.detach().square().mean() < 0.2
     torch.testing.assert_close(draw.u.detach()[:, 3:], start[:, 3:], rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    "sampler", sorted({s for s in SAMPLERS.values() if s.exact}, key=lambda s: s.__name__)
+)
+def test_a_proposal_whose_energy_is_not_finite_is_never_accepted(sampler) -> None:
+    def broken(u: Tensor) -> Tensor:
+        return torch.where(u[:, :1] > 0.5, torch.full_like(u, float("nan")), u)
+
+    wall = Problem(broken, torch.full((2,), -1.0), torch.ones(2), -prior_start(60, 2).abs())
+    options = {"warm_up": 5} if sampler is AnnealedHMC else {}
+    made = sampler([wall.group], steps=20, noise_std=1.0, preconditioner="none", **options)
+    u = wall.run(made)
+    assert u.isfinite().all()
+    assert u[:, 0].max() <= 0.5
+    assert u.std() > 0.3
 
 
 def test_a_chain_whose_energy_is_not_finite_stays_where_it_is() -> None:
