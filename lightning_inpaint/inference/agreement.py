@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..optim.base import ChainOptimizer
-from .diagnostics import bulk_ess, split_rhat
+from .diagnostics import bulk_ess, split_rhat, tail_ess
 from .posterior import Posterior
 
 __all__ = ["DrawRecorder", "agreement"]
@@ -61,7 +61,7 @@ class DrawRecorder:
 
 
 def agreement(draws: Tensor, chains: int) -> dict[str, Tensor]:
-    """Split R-hat and bulk effective sample size per picture, repeated for its chains.
+    """Split R-hat, bulk and tail effective sample size per picture, repeated for its chains.
 
     Of the energy and of the median cell of the hole the worse one counts: a maximum over all cells
     would be large by chance alone.
@@ -71,17 +71,20 @@ def agreement(draws: Tensor, chains: int) -> dict[str, Tensor]:
         chains: chains per picture, at least 2.
 
     Returns:
-        ``rhat`` (1 in agreement, at most 100) and ``ess`` (of all chains together), each (N,); NaN where
-        every quantity is constant.
+        ``rhat`` (1 in agreement, at most 100) and ``ess`` and ``tail_ess`` (of all chains together), each
+        (N,); NaN where every quantity is constant or the picture has a draw that is not finite.
     """
     values = draws.cpu().double().unflatten(1, (-1, chains)).transpose(1, 2)  # (T, K, n, cells)
     rhat = split_rhat(values).nan_to_num(nan=math.nan, posinf=LARGEST).clamp(max=LARGEST)
-    ess = bulk_ess(values)
+    ess, tail = bulk_ess(values), tail_ess(values)
     worst = torch.stack([rhat[:, 0], rhat[:, 1:].nanmedian(dim=1).values])
     least = torch.stack([ess[:, 0], ess[:, 1:].nanmedian(dim=1).values])
+    rarest = torch.stack([tail[:, 0], tail[:, 1:].nanmedian(dim=1).values])
     found = {
         "rhat": worst.nan_to_num(nan=-math.inf).amax(dim=0),
         "ess": least.nan_to_num(nan=math.inf).amin(dim=0),
+        "tail_ess": rarest.nan_to_num(nan=math.inf).amin(dim=0),
     }
-    known = {key: torch.where(value.isinf(), math.nan, value) for key, value in found.items()}
+    astray = ~values.isfinite().all(dim=3).flatten(0, 1).all(dim=0)
+    known = {k: v.masked_fill(v.isinf() | astray, math.nan) for k, v in found.items()}
     return {k: v.repeat_interleave(chains).to(draws) for k, v in known.items()}

@@ -1,7 +1,8 @@
-"""Convergence diagnostics over the chains of a picture: split R-hat and bulk effective sample size.
+"""Convergence diagnostics over the chains of a picture: R-hat, bulk and tail effective sample size.
 
 Vehtari, Gelman, Simpson, Carpenter and Buerkner 2021, "Rank-normalization, folding, and localization:
-an improved R-hat for assessing convergence of MCMC", Bayesian Analysis 16(2).
+an improved R-hat for assessing convergence of MCMC", Bayesian Analysis 16(2). Draws that are not finite
+make a figure NaN: of a chain that went astray nothing is claimed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["bulk_ess", "rank_normalize", "split_chains", "split_rhat"]
+__all__ = ["bulk_ess", "rank_normalize", "split_chains", "split_rhat", "tail_ess"]
 
 
 def split_chains(draws: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ def split_rhat(draws: Tensor) -> Tensor:
 
     Returns:
         float64 of the trailing shape; 1 in agreement, above 1.01 to 1.05 chains disagree; NaN where
-        a quantity is constant.
+        a quantity is constant or not finite.
 
     Raises:
         ValueError: fewer than four draws.
@@ -70,7 +71,8 @@ def split_rhat(draws: Tensor) -> Tensor:
     halves = split_chains(draws.double())
     pooled = halves.flatten(0, 1)
     folded = (halves - pooled.median(dim=0).values).abs()
-    return torch.maximum(_rhat(rank_normalize(halves)), _rhat(rank_normalize(folded)))
+    larger = torch.maximum(_rhat(rank_normalize(halves)), _rhat(rank_normalize(folded)))
+    return _known(larger, draws)
 
 
 def _autocovariance(chains: Tensor) -> Tensor:
@@ -90,14 +92,50 @@ def bulk_ess(draws: Tensor) -> Tensor:
         draws: (T, K, ...), T >= 8 successive draws of K chains.
 
     Returns:
-        float64 of the trailing shape, at most S log10(S) with S = T K; NaN for constants.
+        float64 of the trailing shape, at most S log10(S) with S = T K; NaN for constants and where a draw is
+        not finite.
 
     Raises:
         ValueError: fewer than eight draws.
     """
+    _enough(draws)
+    return _known(_ess(rank_normalize(split_chains(draws))), draws)
+
+
+def tail_ess(draws: Tensor) -> Tensor:
+    """Tail effective sample size: the smaller one of the indicators of the 5 % and 95 % quantiles.
+
+    Args:
+        draws: (T, K, ...), T >= 8 successive draws of K chains.
+
+    Returns:
+        float64 of the trailing shape; NaN for constants.
+
+    Raises:
+        ValueError: fewer than eight draws.
+    """
+    _enough(draws)
+    values = draws.double()
+    pooled = values.flatten(0, 1)
+    ends = [
+        _ess(split_chains((values <= pooled.quantile(level, dim=0)).double()))
+        for level in (0.05, 0.95)
+    ]
+    return _known(torch.minimum(*ends), draws)
+
+
+def _enough(draws: Tensor) -> None:
     if draws.shape[0] < 8:
         raise ValueError(f"the effective sample size needs at least 8 draws, got {draws.shape[0]}")
-    chains = rank_normalize(split_chains(draws))
+
+
+def _known(figure: Tensor, draws: Tensor) -> Tensor:
+    """NaN where a quantity has a draw that is not finite."""
+    return figure.masked_fill(~draws.isfinite().flatten(0, 1).all(dim=0), torch.nan)
+
+
+def _ess(chains: Tensor) -> Tensor:
+    """Effective sample size of (T, K, ...), as it is: eqs. 10 to 13."""
     length, count = chains.shape[:2]
     within, marginal = _variances(chains)
     covariance = _autocovariance(chains).mean(dim=1) * length / (length - 1)

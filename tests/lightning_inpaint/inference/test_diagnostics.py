@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightning_inpaint.inference.diagnostics import bulk_ess, rank_normalize, split_rhat
+from lightning_inpaint.inference.agreement import agreement
+from lightning_inpaint.inference.diagnostics import (
+    bulk_ess,
+    rank_normalize,
+    split_rhat,
+    tail_ess,
+)
 
 
 def autoregression(rho: float, draws: int, chains: int, seed: int = 0) -> torch.Tensor:
@@ -55,3 +61,48 @@ def test_constants_give_nan_and_short_chains_are_refused() -> None:
         split_rhat(torch.ones(3, 2))
     with pytest.raises(ValueError, match="at least 8 draws, got 7"):
         bulk_ess(torch.ones(7, 2))
+
+
+def test_tail_ess_of_independent_draws_is_their_number_and_less_where_tails_stick() -> None:
+    free = autoregression(0.0, 4000, 8)
+    assert abs(tail_ess(free) / free.numel() - 1) < 0.1
+    # excursions last: the bulk mixes at once, the tail does not
+    sticky = free.clone()
+    far = autoregression(0.99, 4000, 8, seed=1) > 1.5
+    sticky[far] = 6 + sticky[far]
+    assert tail_ess(sticky) < 0.1 * tail_ess(free)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("figure", [split_rhat, bulk_ess, tail_ess])
+def test_of_a_draw_that_is_not_finite_nothing_is_claimed(figure, bad) -> None:
+    draws = autoregression(0.0, 100, 4)[..., None].repeat(1, 1, 2)
+    draws[50, 2, 0] = bad
+    found = figure(draws)
+    assert found[0].isnan()
+    assert found[1].isfinite()
+
+
+def test_a_picture_with_such_a_draw_has_no_figures_and_its_neighbour_has() -> None:
+    draws = autoregression(0.0, 40, 8)[..., None].repeat(1, 1, 3)
+    draws[30, 1, 2] = float("nan")
+    for name, values in agreement(draws, 4).items():
+        assert values[:4].isnan().all(), name
+        assert values[4:].isfinite().all(), name
+
+
+@pytest.mark.parametrize("rho", [-0.3, 0.0, 0.9])
+@pytest.mark.parametrize(("method", "figure"), [("bulk", bulk_ess), ("tail", tail_ess)])
+def test_effective_sample_sizes_are_those_of_arviz(rho, method, figure) -> None:
+    arviz = pytest.importorskip("arviz_stats.base").array_stats
+    x = autoregression(rho, 500, 4)
+    levels = {"prob": (0.05, 0.95)} if method == "tail" else {}
+    expected = float(arviz.ess(x.T.numpy(), chain_axis=0, draw_axis=1, method=method, **levels))
+    assert abs(figure(x) / expected - 1) < 0.01
+
+
+def test_rhat_is_that_of_arviz() -> None:
+    arviz = pytest.importorskip("arviz_stats.base").array_stats
+    x = autoregression(0.9, 200, 4)
+    expected = float(arviz.rhat(x.T.numpy(), chain_axis=0, draw_axis=1, method="rank"))
+    assert abs(split_rhat(x) - expected) < 1e-6
