@@ -55,7 +55,7 @@ class Evidence(NamedTuple):
         )
 
     def select(self, rows: Tensor) -> Evidence:
-        """Some of the rows."""
+        """The evidence in ``rows`` (indices, or a boolean tensor)."""
         labels = None if self.labels is None else self.labels[rows]
         return Evidence(self.target[rows], self.known[rows], labels)
 
@@ -110,7 +110,7 @@ class Posterior:
         }
 
     def select(self, rows: Tensor) -> Posterior:
-        """That of some of the chains, in this order."""
+        """The posterior of the chains ``rows`` (indices), in this order."""
         streams = ChainStreams.of_names(self.streams.names[rows])
         chosen = Posterior(
             self.space, self.evidence.select(rows), streams, self.noise_inputs, self.compiler
