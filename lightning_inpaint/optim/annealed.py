@@ -95,7 +95,7 @@ class AnnealedHMC(HMC):
         )
 
     def scale_step(self, factor: float) -> None:
-        """Scale the first h and the rate of the descent."""
+        """Another first h and another rate of the descent."""
         super().scale_step(factor)
         self.descent.lr *= factor
 

@@ -205,7 +205,7 @@ class HMC(ChainOptimizer):
         return self.burn_in
 
     def scale_step(self, factor: float) -> None:
-        """Scale the first h; the burn-in adapts it as before."""
+        """Another first h; the burn-in adapts it as before."""
         start = factor * self.adaptation.step_size
         self.adaptation = StepAdaptation(start, self.adaptation.target)
 
@@ -222,7 +222,7 @@ class HMC(ChainOptimizer):
         return measure_fisher(self, self.probes if self.preconditioner == "fisher" else 0)
 
     def _set_std(self, std: float) -> None:
-        """Change sigma: what is remembered of the potential is rescaled."""
+        """Another sigma: what is remembered of the potential is rescaled."""
         ratio = (self.std / std) ** 2
         if self.here is not None:
             self.here = self.here[0] * ratio, self.here[1] * ratio

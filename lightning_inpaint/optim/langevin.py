@@ -111,7 +111,7 @@ class Langevin(ChainOptimizer):
         return math.ceil(self.anneal * self.steps) if self.temperature == 1 else None
 
     def scale_step(self, factor: float) -> None:
-        """Scale h."""
+        """Another h."""
         self.step_size *= factor
 
     def _measure(self) -> Tensor:

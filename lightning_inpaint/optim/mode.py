@@ -101,13 +101,13 @@ class AnnealedDescent:
         return annealed_std(step, self.steps, self.start_std, self.noise_std, self.anneal)
 
     def numbers(self, step: int) -> Numbers:
-        """Variance and rates at ``step`` = 0, 1, ..."""
+        """Those of ``step`` = 0, 1, ..."""
         b1, b2 = self.betas
         rate = cosine_rate(step, self.steps, self.lr, self.ramp_down) / (1 - b1 ** (step + 1))
         return Numbers(2 * self.std(step) ** 2, rate, 1 - b2 ** (step + 1))
 
     def numbers_of(self, ages: Tensor, resting: Tensor, dtype: torch.dtype) -> Numbers:
-        """Variances and rates of chains after ``ages`` (N,) steps each; ``resting`` (N,) ones do not move."""
+        """Those of chains that have made ``ages`` (N,) steps each; ``resting`` (N,) ones do not move."""
         if self._table is None:
             rows = [self.numbers(step) for step in range(self.steps)]
             self._table = torch.tensor(rows, dtype=dtype, device=ages.device)
@@ -248,7 +248,7 @@ class MAP(ChainOptimizer):
         self.resting = torch.zeros(n, dtype=torch.bool, device=device)
 
     def scale_step(self, factor: float) -> None:
-        """Scale the rate."""
+        """Another rate."""
         self.descent.lr *= factor
 
     @property
