@@ -307,8 +307,8 @@ class LatentInpainter(pl.LightningModule):
         hooks = [getattr(c, "on_sampler_step", None) for c in trainer.callbacks]
         decode = torch.no_grad()(posterior.decode)
 
-        def report(step: int, steps: int, energy: Tensor, u: Tensor) -> None:
-            state = SamplerState(step, steps, energy, batch_idx, batch, u, decode)
+        def report(step: int, steps: int, energy: Tensor, u: Tensor, work: tuple[int, int]) -> None:
+            state = SamplerState(step, steps, energy, batch_idx, batch, u, decode, work)
             for hook in hooks:
                 if hook is not None:
                     hook(trainer, self, state)

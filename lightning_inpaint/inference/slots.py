@@ -39,7 +39,7 @@ def walk_in_slots(
         start: (N, D), their starts; overwritten.
         sampler: makes a sampler whose chains stop (:attr:`.optim.base.ChainOptimizer.stops`).
         slots: chains that walk at once.
-        report: called with (steps made, steps, energies (N,), latents (N, D)), steps as a mean over all chains;
+        report: see :func:`.walk.walk`; steps are a mean over all chains;
             the energies of waiting chains are NaN.
         every: steps from one look, and report, to the next.
     """
@@ -137,7 +137,8 @@ class _Slots:
         # The last step is reported once, at the end.
         if ended or self.reported + self.every <= mean < self.steps:
             self.reported = self.steps if ended else mean
-            self.report(self.reported, self.steps, self.energy, self.latents)
+            work = self.reported, self.steps
+            self.report(self.reported, self.steps, self.energy, self.latents, work)
 
     @torch.no_grad()
     def _walk(self) -> Walk:

@@ -20,6 +20,7 @@ class SamplerState(NamedTuple):
         batch_idx: number of the batch in the predict loop.
         batch: the batch itself.
         latents: (N * K, D), the chains (a view: copy to keep).
+        work: evaluations that the steps made take, and all steps; None = as many as steps.
         decode: latents (N * K, D) to pictures (N * K, C, H, W) in [-1, 1], without gradients.
     """
 
@@ -30,3 +31,4 @@ class SamplerState(NamedTuple):
     batch: dict[str, Any]
     latents: Tensor
     decode: Callable[[Tensor], Tensor]
+    work: tuple[int, int] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from .posterior import Posterior
 
 __all__ = ["Report", "Walk", "walk"]
 
-Report = Callable[[int, int, Tensor, Tensor], None]
+Report = Callable[[int, int, Tensor, Tensor, tuple[int, int]], None]
 
 
 class Walk(NamedTuple):
@@ -81,13 +82,15 @@ def walk(
         posterior: energies and pictures.
         u: (N, D), the chains, moved in place.
         optimizer: a sampler over ``u``.
-        report: called with (steps made, steps, energies (N,), latents (N, D)).
+        report: called with (steps made, steps, energies (N,), latents (N, D), work), where work is the
+            evaluations that those steps take, and all steps.
         every: steps between reports; the last step is always reported.
         recorder: keeps draws for R-hat; None keeps none.
     """
     closure, steps = posterior.closure(u, optimizer), optimizer.steps
     trace = torch.empty(steps, len(u), device=u.device, dtype=u.dtype)
     evaluations = [optimizer.evaluations]
+    costs = list(itertools.accumulate(optimizer.cost(step) for step in range(steps)))
     for step in range(1, steps + 1):
         energy: Tensor = optimizer.step(closure)  # type: ignore[arg-type, assignment]
         trace[step - 1] = energy
@@ -95,7 +98,7 @@ def walk(
         if recorder is not None:
             recorder.see(step - 1, energy, u)
         if report is not None and (step % every == 0 or step == steps):
-            report(step, steps, energy, u.detach())
+            report(step, steps, energy, u.detach(), (costs[step - 1], costs[-1]))
     with torch.no_grad():
         pictures = posterior.decode(u)
         evidence = posterior.evidence

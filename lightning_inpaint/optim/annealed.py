@@ -94,6 +94,10 @@ class AnnealedHMC(HMC):
             warm_up, noise_std, start_std, lr, betas, anneal, ramp_down, spans=self.spans
         )
 
+    def cost(self, step: int) -> int:
+        """One while descending, then those of a trajectory."""
+        return 1 if step < self.warm_up else self.leapfrog
+
     def scale_step(self, factor: float) -> None:
         """Another first h and another rate of the descent."""
         super().scale_step(factor)

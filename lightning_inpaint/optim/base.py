@@ -103,6 +103,10 @@ class ChainOptimizer(torch.optim.Optimizer):
         """First step whose state is a draw of the chain in equilibrium; None = no step's is."""
         return None
 
+    def cost(self, step: int) -> int:
+        """Evaluations that step number ``step`` (from 0) takes, measurements of scales left out."""
+        return 1
+
     def scale_step(self, factor: float) -> None:
         """Make all steps ``factor`` times as large, before the first: for chains that went astray.
 

@@ -152,6 +152,10 @@ class Diffusion(ChainOptimizer):
             weight = torch.full_like(energy, 1 / self.num_samples)
         return energy.mean(dim=0), (weight[:, :, None] * torch.stack(grads)).sum(dim=0)
 
+    def cost(self, step: int) -> int:
+        """One per sample of the estimate."""
+        return self.num_samples
+
     def _advance(
         self,
         gradient: Gradient,

@@ -204,6 +204,10 @@ class HMC(ChainOptimizer):
         """The first trajectory after the burn-in."""
         return self.burn_in
 
+    def cost(self, step: int) -> int:
+        """Those of a trajectory."""
+        return self.leapfrog
+
     def scale_step(self, factor: float) -> None:
         """Another first h; the burn-in adapts it as before."""
         start = factor * self.adaptation.step_size

@@ -119,9 +119,12 @@ class MadeUp(LightningModule):
             energy = trace[step - 1].flatten()
             latents = torch.full((len(energy), 4), step / STEPS)
             state = SamplerState(step, STEPS, energy, batch_idx, batch, latents, self._decode)
-            for callback in self.trainer.callbacks:
-                if hasattr(callback, "on_sampler_step"):
-                    callback.on_sampler_step(self.trainer, self, state)
+            self._tell(state)
+
+    def _tell(self, state):
+        for callback in self.trainer.callbacks:
+            if hasattr(callback, "on_sampler_step"):
+                callback.on_sampler_step(self.trainer, self, state)
 
     @staticmethod
     def _decode(latents):

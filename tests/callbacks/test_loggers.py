@@ -105,13 +105,41 @@ def test_a_logger_is_needed(tmp_path, predict, callback):
         predict([CompletionWriter(str(tmp_path)), callback()])
 
 
-def test_progress_bar_counts_pictures_and_shows_the_energy(predict, capsys):
+def test_progress_bar_counts_pictures_and_shows_the_energy(predict, capsys, monkeypatch):
+    monkeypatch.setattr("lightning_inpaint.callbacks.progress._lively", lambda: True)
     predict([PictureProgressBar()])
     out = capsys.readouterr().out
     assert "4/4" in out
     assert "pictures" in out
     assert "/30" in out
     assert "energy" in out
+
+
+def test_progress_bar_counts_work_not_steps(predict, made_up, capsys, monkeypatch):
+    monkeypatch.setattr("lightning_inpaint.callbacks.progress._lively", lambda: True)
+
+    class Late(made_up):
+        """The last ten of thirty steps take nine tenths of the work."""
+
+        def _tell(self, state):
+            return super()._tell(state._replace(work=({10: 10, 20: 20, 30: 200}[state.step], 200)))
+
+    predict([PictureProgressBar()], module=Late())
+    out = capsys.readouterr().out
+    assert "/200 [" in out
+    assert "evaluations/s" in out
+    assert "/30 [" not in out
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.0, 6), (1000.0, 0)])
+def test_piped_output_gets_a_line_now_and_then(predict, capsys, seconds, lines):
+    predict([PictureProgressBar(seconds=seconds)])
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == lines
+    if lines:
+        assert said[1].startswith("0 of 4 pictures, 50 %, energy ")
+        assert "s to go" in said[1]
+        assert "\r" not in "".join(said)
 
 
 def test_progress_bar_can_be_off(predict, capsys):

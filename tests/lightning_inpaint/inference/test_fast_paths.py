@@ -130,7 +130,7 @@ def test_the_precision_of_a_walk_reaches_neither_its_reports_nor_a_shared_genera
     )
     seen = []
 
-    def report(step, steps, energy, at):
+    def report(step, steps, energy, at, work):
         seen.append(posterior.energy(at))
         torch.testing.assert_close(rough.energy(at), seen[-1], rtol=0, atol=0)
         assert not torch.equal(rough.energy(at, torch.bfloat16), seen[-1])

@@ -121,7 +121,7 @@ def test_compiled_gradients_serve_all_sizes(tiny_generator):
 def test_reports_rise_to_the_last_step_and_hide_nothing(tiny_generator):
     seen = []
 
-    def report(step, steps, energy, latents):
+    def report(step, steps, energy, latents, work):
         seen.append((step, steps, energy.clone(), latents.clone()))
 
     walked, _ = run(tiny_generator, 6, 2, every=3, report=report)

@@ -81,6 +81,8 @@ def test_evaluations_are_counted_and_diagnostics_are_per_chain(sampler, options)
     made = made_of(sampler, {**batch.group, "probe": probe}, **options)
     energies = [made.step(batch.closure) for _ in range(made.steps)]
     assert made.evaluations == batch.calls + probes
+    # what a progress bar expects: all but the start of trajectories and the measurements
+    assert batch.calls - sum(made.cost(step) for step in range(made.steps)) in (0, 1)
     assert all(e.shape == (8,) and e.isfinite().all() for e in energies)
     figures = made.diagnostics()
     assert all(v.shape == (8,) for v in figures.values())
