@@ -11,6 +11,7 @@ from .resume import finished_ids
 from .summary import Summary
 from .tables import EnergyTable
 from .uncertainty import UncertaintyMaps
+from .variation import PosteriorVariation
 from .writer import CompletionWriter
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Finisher",
     "Gallery",
     "PictureProgressBar",
+    "PosteriorVariation",
     "RunResult",
     "Summary",
     "UncertaintyMaps",

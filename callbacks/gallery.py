@@ -126,8 +126,6 @@ def _entry(folder: OutputFolder, picture: str, chains: int) -> dict[str, Any]:
     strip = folder.file("thumbnails", picture, ".webp")
     write_bytes(strip, _strip(cells))
     statuses = [each["status"] for each in completions]
-    kept = {kind: folder.file(kind, picture, ".webp") for kind in ("originals", "masked")}
-    original, masked = (folder.relative(p) if p.exists() else None for p in kept.values())
     return {
         "id": picture,
         "index": record["index"],
@@ -138,10 +136,11 @@ def _entry(folder: OutputFolder, picture: str, chains: int) -> dict[str, Any]:
         "label": _label(record),
         "strip": folder.relative(strip),
         "shown": len(views.generated),
-        "spread": folder.relative(spread) if spread.exists() else None,
+        "spread": _there(folder, spread),
+        "variation": _there(folder, folder.file("variation", picture, ".png")),
         "input": record["input"],
-        "original": original,
-        "masked": masked,
+        "original": _there(folder, folder.file("originals", picture, ".webp")),
+        "masked": _there(folder, folder.file("masked", picture, ".webp")),
         "chi2": completions[0]["diagnostics"].get("chi2"),
         "arrived": completions[0]["diagnostics"].get("arrived"),
         "rhat": completions[0]["diagnostics"].get("rhat"),
@@ -162,6 +161,10 @@ def _figures(completion: dict[str, Any]) -> list[Any]:
         *(completion["last_energy"], completion["known_psnr"], chi2),
         *(completion.get(name) for name in names),
     ]
+
+
+def _there(folder: OutputFolder, path: Path) -> str | None:
+    return folder.relative(path) if path.exists() else None
 
 
 def _label(record: dict[str, Any]) -> Any:

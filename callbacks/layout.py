@@ -20,6 +20,7 @@ _LONGEST = 255 - len("_c0001.json")
 _EXTRAS = (
     ("uncertainty", ".png"),
     ("uncertainty", ".npz"),
+    ("variation", ".png"),
     ("animations", ".gif"),
     ("animations", ".webp"),
     ("thumbnails", ".webp"),
@@ -36,6 +37,7 @@ class OutputFolder:
     ``raw/<id>``           the full generated picture
     ``inputs/<id>.png``    what the generator was shown; transparent where masked
     ``uncertainty/<id>``   standard deviation over the chains, ``.png`` and ``.npz``
+    ``variation/<id>.png`` the mean completion, moved along the chains' principal components
     ``animations/<id>``    the walk from noise to completion
     ``thumbnails/<id>``    what the gallery shows; of larger pictures also ``originals/<id>`` and
                            ``masked/<id>``, at the original's size

@@ -145,6 +145,7 @@ def _files(run: RunResult) -> list[str]:
         ("composites/", "completions with the known pixels put back"),
         ("raw/", "full generated images"),
         ("uncertainty/", "standard deviation over the completions of a picture"),
+        ("variation/", "the mean completion and in what the completions differ"),
         ("animations/", "the walk from noise to completion"),
         ("records/", "how each picture came about"),
     )

@@ -145,6 +145,12 @@ def _predict_cli(args: list[str]) -> Any:
                 default=False,
                 help="Start afresh in an output folder that holds an earlier run.",
             )
+            parser.add_argument(
+                "--animate",
+                type=int,
+                default=0,
+                help="Pictures whose walk from noise is shown as animations/<id>.gif, from the first one on.",
+            )
             parser.add_lightning_class_args(callbacks.CompletionWriter, "writer")
             parser.link_arguments("output_dir", "writer.output_dir")
             parser.link_arguments("overwrite", "writer.overwrite")
@@ -169,7 +175,9 @@ def _predict_cli(args: list[str]) -> Any:
             shown: list[Any] = [callbacks.EnergyTable(), callbacks.CompletionFigure()]
             shown.append(callbacks.Gallery())
             if self.config.model.chains > 1:
-                shown.append(callbacks.UncertaintyMaps())
+                shown += [callbacks.UncertaintyMaps(), callbacks.PosteriorVariation()]
+            if self.config.animate:
+                shown.append(callbacks.WalkAnimation(self.config.animate))
             if config.enable_progress_bar is not False:
                 shown.append(callbacks.PictureProgressBar())
             if config.logger:

@@ -14,6 +14,7 @@ from lightning_inpaint.callbacks import (
     CompletionWriter,
     EnergyTable,
     Gallery,
+    PosteriorVariation,
     Summary,
     UncertaintyMaps,
     WalkAnimation,
@@ -21,6 +22,7 @@ from lightning_inpaint.callbacks import (
 from lightning_inpaint.callbacks.chart import energy_chart, heat
 from lightning_inpaint.callbacks.imaging import without_alpha
 from lightning_inpaint.callbacks.uncertainty import RunningSpread, posterior_spread, spread_view
+from lightning_inpaint.callbacks.variation import principal_variation
 from lightning_inpaint.errors import UserError
 from tests.callbacks.made_up import files_below
 
@@ -283,3 +285,29 @@ def test_summary_says_how_many_arrived(tmp_path, predict, made_up, capsys, chi2,
     assert words in out
     assert ("arrived" in out) == (chi2 is not None)
     assert ("the others:" in out) == (chi2 == 2.0)
+
+
+def test_principal_variation_finds_the_direction_and_its_size():
+    way = torch.zeros(3, 4, 4)
+    way[:, 1, 2] = 3.0
+    base = torch.full((3, 4, 4), 100.0)
+    amounts = torch.tensor([-10.0, 0.0, 10.0, 0.0])
+    completions = (base + amounts[:, None, None, None] * way).round().byte()
+    pictures, shares = principal_variation(completions)
+    assert pictures.shape == (1, 5, 4, 4, 3)
+    assert shares == pytest.approx([1.0])
+    deviation = 3 * amounts.std().item()
+    expected = [100 + step * deviation for step in (-2, -1, 0, 1, 2)]
+    np.testing.assert_allclose(pictures[0, :, 1, 2, 0], expected, atol=0.5)
+    assert (np.delete(pictures.reshape(5, 16, 3), 6, axis=1) == 100).all()
+
+
+@pytest.mark.parametrize(("chains", "written"), [(2, False), (3, True)])
+def test_variation_needs_three_chains(tmp_path, predict, made_up, chains, written):
+    callbacks = [CompletionWriter(str(tmp_path)), PosteriorVariation(side=32)]
+    predict(callbacks, module=made_up(chains=chains), names=["a"])
+    assert (tmp_path / "variation/a.png").exists() == written
+
+
+def test_equal_completions_vary_in_nothing():
+    assert len(principal_variation(torch.full((4, 3, 2, 2), 7).byte())[1]) == 0
