@@ -59,6 +59,10 @@ def summary_text(run: RunResult, failures: int = 10) -> str:
         )
     if status["restarted"]:
         lines.append(f"  {_count(status['restarted'], 'chain')} restarted with smaller steps")
+    diverged = sum(1 for row in run.rows if row.get("divergences"))
+    if diverged:
+        words = "trajectories whose energy error is above 1000 (divergences in energies.csv)"
+        lines.append(f"  {_count(diverged, 'chain')} with {words}: take a smaller step_size")
     lines += [*_inferred(best.values()), *_disagreement(best.values()), *_notes(best.values())]
     lines += _failures(run, failures)
     return "\n".join([*lines, *_files(run), ""])

@@ -22,6 +22,9 @@ from .radius import ratio_to, row_norms, spans_of
 
 __all__ = ["HMC", "MALA", "Point", "log_accept", "rotate_", "trajectory"]
 
+#: Error of the Hamiltonian above which a trajectory has diverged, as in Stan.
+DIVERGENT = 1000.0
+
 Potential = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -187,6 +190,7 @@ class HMC(ChainOptimizer):
         self.fisher: Tensor | None = None  # (N, D), at sigma = 1
         self.here: tuple[Tensor, Tensor] | None = None
         self.accepted = torch.zeros(len(u), device=u.device, dtype=torch.float64)
+        self.divergent = torch.zeros(len(u), device=u.device)
         self.tested = 0
 
     @property
@@ -265,6 +269,8 @@ class HMC(ChainOptimizer):
         new = trajectory(lambda at: self._potential(closure, at), old, h * scale, self.leapfrog)
         ratio = log_accept(old, new)
         accept = chance[:, 0].to(ratio).log() < ratio
+        if not self.adapting:
+            self.divergent += ratio < -DIVERGENT
         u.copy_(torch.where(accept[:, None], new.u, old.u))
         potential = torch.where(accept, new.potential, old.potential)
         self.here = potential, torch.where(accept[:, None], new.slope, old.slope)
@@ -293,13 +299,15 @@ class HMC(ChainOptimizer):
         return self.here[0] * (2 * self.std**2)
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Adds ``acceptance`` (mean probability since the burn-in) and ``step_size``, each (N,)."""
+        """Adds ``acceptance`` (mean probability since the burn-in), ``divergences`` (trajectories since
+        then whose energy error is above 1000 or not finite) and ``step_size``, each (N,)."""
         acceptance = self.accepted / max(self.tested, 1)
         if not self.tested:
             acceptance = torch.full_like(acceptance, float("nan"))
         return {
             **super().diagnostics(),
             "acceptance": acceptance.float(),
+            "divergences": self.divergent,
             "step_size": self.step_size.float(),
         }
 

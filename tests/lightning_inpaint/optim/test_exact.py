@@ -229,3 +229,19 @@ def test_step_and_mass_are_frozen_after_the_burn_in() -> None:
     assert (sizes[3] != sizes[10]).all()
     assert all(torch.equal(s, sizes[-1]) for s in sizes[14:])
     assert all(torch.equal(s, scales[-1]) for s in scales[14:])
+
+
+@pytest.mark.parametrize(("step_size", "divergences"), [(0.05, 0), (60.0, 12)])
+def test_divergences_are_trajectories_of_large_energy_error(step_size, divergences) -> None:
+    sharp = Problem(lambda u: u.exp(), torch.zeros(2), torch.ones(2), prior_start(20, 2))
+    sampler = HMC(
+        [sharp.group],
+        steps=12,
+        noise_std=0.01,
+        step_size=step_size * 1e-2,
+        burn_in=0.0,
+        jitter=0.0,
+        preconditioner="none",
+    )
+    sharp.run(sampler)
+    assert (sampler.diagnostics()["divergences"] == divergences).all()
