@@ -4,9 +4,10 @@ from .animation import WalkAnimation
 from .completion_logger import CompletionLogger
 from .energy_logger import EnergyLogger
 from .figure import CompletionFigure
-from .finish import Finisher, RunResult
+from .finish import Finisher
 from .gallery import Gallery
 from .progress import PictureProgressBar
+from .result import RunResult
 from .resume import finished_ids
 from .summary import Summary
 from .tables import EnergyTable

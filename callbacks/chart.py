@@ -62,12 +62,13 @@ def energy_chart(
             xs, low, high, color=STRONG, alpha=0.12, linewidth=0, label="80 % of them"
         )
     axes.plot(xs, middle, color=STRONG, linewidth=2, label="median")
-    if floor is not None:
+    if floor:  # nothing known, no energy
         words = "noise_std$^2$ times known values (a draw's)"
         axes.axhline(floor, color=INK, linestyle="--", linewidth=1.2, label=words)
     if burn_in is not None:
         axes.axvspan(xs[0], burn_in, color=INK, alpha=0.05, linewidth=0, label="burn-in, no draws")
-    axes.set_yscale("log")
+    if np.isfinite(energies).any() or floor:
+        axes.set_yscale("log")
     chains = "1 chain" if count == 1 else f"{count:,} chains"
     shown = f", {len(drawn)} of them drawn" if len(drawn) < count else ""
     axes.set_title(f"Energy of {chains}{shown}", loc="left", color=INK)

@@ -6,8 +6,9 @@ from pytorch_lightning import LightningModule, Trainer
 
 from ..errors import UserError
 from .figure import completions_figure, energies_figure
-from .finish import Finisher, RunResult
+from .finish import Finisher
 from .loggers import log_image
+from .result import RunResult
 
 __all__ = ["CompletionLogger"]
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from ..errors import UserError
 from ..inference.state import SamplerState
 from .explaining import explained
-from .finish import gather, writer_of
+from .finish import writer_of
 from .loggers import log_metrics
+from .processes import gather
 
 __all__ = ["EnergyLogger"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from .. import files
 from ..errors import UserError
 
-__all__ = ["explained", "write_bytes", "write_json", "write_text"]
+__all__ = ["explained", "persist", "write_bytes", "write_json", "write_text"]
 
 _CAUSES = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -39,14 +39,25 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_bytes(path: Path, data: bytes, durable: bool = False) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
     """:func:`lightning_inpaint.files.write_bytes` for files of an output folder.
 
     Raises:
         UserError: The file cannot be written: disk full, read-only, a name too long.
     """
     with explained(path):
-        files.write_bytes(path, data, durable)
+        files.write_bytes(path, data)
+
+
+def persist(paths: Iterable[Path]) -> None:
+    """:func:`lightning_inpaint.files.persist` for files of an output folder.
+
+    Raises:
+        UserError: The disk has lost one of them.
+    """
+    paths = list(paths)
+    with explained(paths[0] if paths else Path()):
+        files.persist(paths)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -54,7 +65,7 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, value: Any, durable: bool = False) -> None:
+def write_json(path: Path, value: Any) -> None:
     """Write strict JSON; see :func:`write_bytes`."""
     with explained(path):
-        files.write_json(path, value, durable)
+        files.write_json(path, value)

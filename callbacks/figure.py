@@ -16,9 +16,10 @@ from ..images.compositing import composite
 from ..images.sheet import contact_sheet, hatched
 from .chart import energy_chart
 from .explaining import write_bytes
-from .finish import Finisher, RunResult
+from .finish import Finisher
 from .imaging import encode, split_masked
 from .layout import OutputFolder
+from .result import RunResult
 
 __all__ = ["CompletionFigure", "completions_figure", "energies_figure", "load_views"]
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
+import io
 import platform
+import sys
+import tokenize
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
@@ -14,8 +19,9 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import nn
 
 from .. import __version__
+from ..generators.identity import weights_digest
 
-__all__ = ["describe_run", "generator_digest"]
+__all__ = ["describe_run"]
 
 #: Settings on which no result depends; they may change between a start and its resumption.
 _FREE = {
@@ -23,33 +29,68 @@ _FREE = {
     *("limit", "num", "shard"),  # they choose pictures and change none
 }
 
+#: Packages whose version says what their code is.
+_OURS = {
+    *("lightning_inpaint", "torch", "pytorch_lightning", "lightning_fabric", "torchmetrics"),
+    *("builtins", "abc", "typing", "collections", "jsonargparse", "numpy"),
+}
 
-def describe_run(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
-    """Settings, generator and versions of a run, as JSON; equal runs have equal descriptions.
+
+def describe_run(
+    trainer: Trainer, module: LightningModule, writer: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Settings, generator, code and versions of a run, as JSON; equal runs have equal descriptions.
 
     ``settings`` has one flat entry per option, by its name on the command line
-    (``model.chains``, ``data.masks``).
+    (``model.chains``, ``data.masks``, ``writer.format``). ``code`` has a SHA-256 for each source file
+    that is not this project's, of classes that take part.
+
+    Args:
+        trainer: with its data module, if it has one.
+        module: the sampler.
+        writer: options of the writer of which files depend.
     """
-    settings = {"model": _model_settings(module)}
+    settings: dict[str, Any] = {"model": _model_settings(module), "writer": writer or {}}
     data = getattr(trainer, "datamodule", None)
     if data is not None:
         settings["data"] = {"class": type(data).__name__, **dict(data.hparams)}
     generator = getattr(module, "generator", None)
     return {
         "settings": dict(_flat(settings, "")),
-        "generator": generator_digest(generator) if isinstance(generator, nn.Module) else None,
+        "generator": weights_digest(generator) if isinstance(generator, nn.Module) else None,
+        "code": _code(*_parts(module), data),
         "versions": _versions(),
     }
 
 
-def generator_digest(generator: nn.Module) -> str:
-    """SHA-256 over the names, shapes and values of all weights, whatever device they are on."""
-    digest = hashlib.sha256(type(generator).__name__.encode())
-    for name, tensor in sorted(generator.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name}{tuple(values.shape)}{values.dtype}".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+def _parts(module: LightningModule) -> list[Any]:
+    """The objects whose code makes a module's pictures."""
+    generator, sampler = getattr(module, "generator", None), getattr(module, "sampler", None)
+    networks = generator.modules() if isinstance(generator, nn.Module) else ()
+    while isinstance(sampler, functools.partial):
+        sampler = sampler.func
+    return [module, sampler, *networks]
+
+
+def _code(*objects: Any) -> dict[str, str]:
+    """SHA-256 of the source of each module of the user's, without comments and blank lines."""
+    digests: dict[str, str] = {}
+    for each in objects:
+        cls = each if isinstance(each, type) or inspect.isfunction(each) else type(each)
+        for owner in getattr(cls, "__mro__", (cls,)):
+            name = owner.__module__
+            if name.partition(".")[0] in _OURS or name in digests:
+                continue
+            with suppress(OSError, TypeError, KeyError, SyntaxError, tokenize.TokenError):
+                digests[name] = _source_digest(inspect.getsource(sys.modules[name]))
+    return dict(sorted(digests.items()))
+
+
+def _source_digest(source: str) -> str:
+    left_out = (tokenize.COMMENT, tokenize.NL)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    text = "".join(token.string for token in tokens if token.type not in left_out)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _model_settings(module: LightningModule) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from ..completions import Completions
 from ..errors import UserError
 from .explaining import write_bytes, write_text
 from .figure import Views, load_views
-from .finish import Finisher, RunResult
+from .finish import Finisher
 from .imaging import to_array, without_alpha
 from .layout import OutputFolder
+from .result import RunResult
 from .uncertainty import spread_view
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Gallery(Finisher):
             hole = np.rint(255 * mask).astype(np.uint8)
         else:
             image, hole = without_alpha(source.image), source.mask
-        whole = Image.fromarray(image.squeeze()).convert("RGB")
+        whole = _picture(image).convert("RGB")
         masked = whole.copy()
         masked.putalpha(Image.fromarray(255 - hole))
         for kind, picture in (("originals", whole), ("masked", masked)):
@@ -188,9 +189,13 @@ def _cells(views: Views) -> Iterator[np.ndarray]:
     yield from views.generated
 
 
+def _picture(array: np.ndarray) -> Image.Image:
+    return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+
+
 def _strip(cells: list[np.ndarray]) -> bytes:
     """Thumbnails side by side in one file: one request per picture."""
-    images = [Image.fromarray(cell.squeeze()).convert("RGB") for cell in cells]
+    images = [_picture(cell).convert("RGB") for cell in cells]
     for image in images:
         image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     width, height = images[0].size

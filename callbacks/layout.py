@@ -29,6 +29,20 @@ _EXTRAS = (
 )
 
 
+#: Where the files of pictures go that are no longer those of the input.
+SET_ASIDE = "set_aside"
+
+#: What must be in a record to be one.
+_RECORD = {
+    *("id", "index", "label", "seed", "steps", "original", "input", "diversity", "completions"),
+    *("curve", "settings", "generator", "bytes", "input_sha256"),
+}
+_COMPLETION = {
+    *("chain", "composite", "raw", "first_energy", "last_energy", "known_psnr", "status"),
+    "diagnostics",
+}
+
+
 class OutputFolder:
     """The files of one run. Every picture's files are named after its id; ``/`` makes sub-folders.
 
@@ -42,6 +56,7 @@ class OutputFolder:
     ``thumbnails/<id>``    what the gallery shows; of larger pictures also ``originals/<id>`` and
                            ``masked/<id>``, at the original's size
     ``records/<id>.json``  how it came about; written last, so it marks the picture as finished
+    ``set_aside/``         finished pictures whose input has changed, been renamed or removed since
     ``run.json``           settings and generator of the run
     ====================== ==================================================================
 
@@ -76,8 +91,16 @@ class OutputFolder:
         """The record of a finished picture."""
         return json.loads(self.record(picture).read_text())
 
-    def finished(self) -> Iterator[str]:
-        """Ids of the finished pictures, in no particular order."""
+    def find_record(self, picture: str) -> dict[str, Any] | None:
+        """The record of a picture; None where there is none, or a damaged or foreign file."""
+        try:
+            record = self.read_record(picture)
+        except (OSError, ValueError, RecursionError):
+            return None
+        return record if _is_record(record, picture) else None
+
+    def recorded(self) -> Iterator[str]:
+        """Ids of the pictures with a record, whole or damaged, in no particular order."""
         top = str(self.root / "records")
         for folder, _, names in os.walk(top):
             inner = os.path.relpath(folder, top).replace(os.sep, "/")
@@ -85,6 +108,10 @@ class OutputFolder:
             for name in names:
                 if name.endswith(".json") and not name.startswith("."):
                     yield prefix + name.removesuffix(".json")
+
+    def whole(self, record: dict[str, Any]) -> bool:
+        """Whether all files that a record names are there, with as many bytes as it says."""
+        return all(_size(self.root / name) == size for name, size in record["bytes"].items())
 
     def sweep(self) -> None:
         """Remove the unfinished files of killed processes; the folder must be this job's own."""
@@ -94,20 +121,48 @@ class OutputFolder:
 
     def forget(self, picture: str) -> None:
         """Remove a finished picture's files, its record first."""
-        try:
-            record = self.read_record(picture)
-        except ValueError:  # not one of ours: nothing in it to go by
-            record = {}
+        record = self.find_record(picture)
         self.record(picture).unlink(missing_ok=True)
-        files = [
-            each[kind] for each in record.get("completions", []) for kind in ("composite", "raw")
+        for path in self._files(picture, record):
+            path.unlink(missing_ok=True)
+
+    def set_aside(self, picture: str, record: dict[str, Any]) -> None:
+        """Move a picture's files to the same places below ``set_aside/``, its record last."""
+        for path in (*self._files(picture, record), self.record(picture)):
+            target = self.root / SET_ASIDE / self.relative(path)
+            if path.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(path, target)
+
+    def extras(self, picture: str) -> list[Path]:
+        """Files of a picture beside its completions that other callbacks have written so far."""
+        kinds = (each for each in _EXTRAS if each[0] != "thumbnails")  # those come at the end
+        return [
+            path for path in (self.file(kind, picture, s) for kind, s in kinds) if path.exists()
         ]
-        for name in (*files, *([record["input"]] if record else [])):
-            if ".." not in Path(name).parts:
-                (self.root / name).unlink(missing_ok=True)
-        for kind, suffix in _EXTRAS:
-            self.file(kind, picture, suffix).unlink(missing_ok=True)
+
+    def _files(self, picture: str, record: dict[str, Any] | None) -> list[Path]:
+        named = [] if record is None else [self.root / name for name in record["bytes"]]
+        other = [self.file(kind, picture, suffix) for kind, suffix in _EXTRAS]
+        return list(dict.fromkeys([*named, *other]))
 
     def relative(self, path: Path) -> str:
         """A path as it is stored in records: relative to the folder, with forward slashes."""
         return path.relative_to(self.root).as_posix()
+
+
+def _is_record(value: Any, picture: str) -> bool:
+    """Whether JSON is the record of this picture, with all that is read from it."""
+    if not (isinstance(value, dict) and value.keys() >= _RECORD and value["id"] == picture):
+        return False
+    sizes, made = value["bytes"], value["completions"]
+    named = isinstance(sizes, dict) and all(".." not in Path(name).parts for name in sizes)
+    listed = isinstance(made, list) and made and all(isinstance(each, dict) for each in made)
+    return bool(named and listed and all(each.keys() >= _COMPLETION for each in made))
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size or None  # an empty file is none
+    except OSError:
+        return None

@@ -10,7 +10,8 @@ from typing import Any
 from pytorch_lightning import Trainer
 
 from ..errors import UserError
-from .finish import Finisher, RunResult
+from .finish import Finisher
+from .result import RunResult
 
 __all__ = ["Summary", "summary_text"]
 

@@ -9,7 +9,8 @@ from typing import Any
 from pytorch_lightning import Trainer
 
 from .explaining import write_text
-from .finish import Finisher, RunResult
+from .finish import Finisher
+from .result import RunResult
 
 __all__ = ["EnergyTable"]
 
@@ -27,6 +28,9 @@ COLUMNS = (
     "diversity",
 )
 
+#: What a formula begins with in one spreadsheet or another.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 class EnergyTable(Finisher):
     """Writes ``energies.csv`` when all pictures are done.
@@ -38,6 +42,7 @@ class EnergyTable(Finisher):
     them. Where labels are inferred there are inferred_label, inferred_probability, class_entropy (nats),
     class_posterior (JSON) and chain_class; where masks deserve a look, notes. An energy is the sum over
     the known values of (generated - given)^2 with pictures in [-1, 1]. Pictures without completions come last.
+    A text that a spreadsheet would take for a formula (an id ``=1+1``) has an apostrophe in front.
     The table is made from the records, so an interrupted and resumed run ends with the same one.
     """
 
@@ -54,5 +59,11 @@ def energies_csv(run: RunResult) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, [*COLUMNS, *extra], lineterminator="\n")
     writer.writeheader()
-    writer.writerows([*run.rows, *left_out])
+    rows = [*run.rows, *left_out]
+    writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: an apostrophe goes before one."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

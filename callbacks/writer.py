@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
@@ -12,13 +13,15 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from ..completions import Completions
 from ..errors import UserError
 from ..images.compositing import Blend
-from .explaining import explained, write_bytes, write_json
+from .claim import FolderClaim
+from .explaining import explained, persist, write_bytes, write_json
 from .fingerprint import describe_run
-from .finish import RunResult, gather
 from .imaging import PictureFormat, encode, masked_picture, suffix, to_array
 from .layout import OutputFolder
+from .processes import gather
 from .records import picture_record
-from .resume import begin_run, finished_ids, whole_batches
+from .result import RunResult
+from .resume import begin_run, set_changed_aside, whole_batches
 
 __all__ = ["CompletionWriter"]
 
@@ -59,6 +62,7 @@ class CompletionWriter(BasePredictionWriter):
         if not 1 <= quality <= 100:
             raise UserError(f"The quality of CompletionWriter is {quality}: it must be 1 to 100.")
         self.folder = OutputFolder(output_dir)
+        self.claim = FolderClaim(self.folder.root)
         self.overwrite = overwrite
         self.format = format
         self.quality = quality
@@ -70,10 +74,13 @@ class CompletionWriter(BasePredictionWriter):
         if stage != "predict":
             return
         self._forget()
-        self._run = describe_run(trainer, pl_module)
-        begin_run(self.folder, self._run, self.overwrite, write=trainer.is_global_zero)
-        gather(None)  # until the folder is claimed
-        self._leave_out_finished(trainer)
+        self._run = describe_run(trainer, pl_module, self._settings())
+        # the first process claims the folder and looks what is in it, for all of them
+        begun, *_ = gather(self._begin(trainer) if trainer.is_global_zero else None)
+        if isinstance(begun, UserError):
+            raise begun
+        self.claim.join()
+        self._leave_out(trainer, begun)
         # The record is the last word about a picture, so other callbacks write theirs before.
         others = [each for each in trainer.callbacks if each is not self]  # type: ignore[attr-defined]
         trainer.callbacks = [*others, self]  # type: ignore[attr-defined]
@@ -93,13 +100,25 @@ class CompletionWriter(BasePredictionWriter):
         if prediction is None:
             return
         self._take_notes(trainer)
+        written: list[Path] = []
         for n, picture in enumerate(prediction.id):
             if self.folder.usable(picture):
-                self._write_picture(prediction, n)
+                written += self._write_picture(prediction, n)
                 self._completed += 1
             else:
                 self._unwritten.append((picture, "its name cannot be a file name: rename it"))
+        persist(written)
         self._evaluations += _evaluations(prediction)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the folder back; this callback is the last one of the job to write to it."""
+        self.claim.release(remove=trainer.is_global_zero)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Give the folder back, for another start in the same process."""
+        self.claim.release(remove=trainer.world_size == 1)
 
     def result(self, trainer: Trainer) -> RunResult:
         """What the run has come to. The first call waits for all processes: each must make it."""
@@ -126,16 +145,34 @@ class CompletionWriter(BasePredictionWriter):
         self._unwritten: list[tuple[str, str]] = []
         self._notes: dict[str, list[dict[str, str]]] = {}  # of the pictures under way
         self._noted = 0
+        self._digests: dict[str, str] = {}  # of the pictures under way
         self._watchers: list[Any] = []
         self._started = time.monotonic()
         self._resumed = self._completed = self._evaluations = 0
 
-    def _leave_out_finished(self, trainer: Trainer) -> None:
+    def _settings(self) -> dict[str, Any]:
+        quality = {} if self.format == "png" else {"quality": self.quality}
+        return {"format": self.format, "blend": self.blend, **quality}
+
+    def _begin(self, trainer: Trainer) -> set[str] | UserError:
+        """Claim the folder and return the ids of the finished pictures, or why that cannot be done."""
+        try:
+            self.claim.take()
+            finished = begin_run(self.folder, self._run, self.overwrite)
+            data = getattr(trainer, "datamodule", None)
+            if not (finished and hasattr(data, "current_digest")):
+                return set(finished)
+            absent = data.absent(list(finished))
+            present = set(data.ids)
+            return set_changed_aside(self.folder, finished, absent, present, data.current_digest)
+        except UserError as error:
+            return error
+
+    def _leave_out(self, trainer: Trainer, finished: set[str]) -> None:
         data = getattr(trainer, "datamodule", None)
         if not hasattr(data, "leave_out"):
             return
         served = [data.ids[position] for position in data.order]
-        finished = finished_ids(self.folder.root)
         devices = trainer.world_size
         left_out = whole_batches(served, finished, data.block_size(devices), devices)
         data.leave_out(left_out)
@@ -146,9 +183,13 @@ class CompletionWriter(BasePredictionWriter):
         for picture, kind, text in notes[self._noted :]:
             self._notes.setdefault(picture, []).append({"kind": kind, "text": text})
         self._noted = len(notes)
+        digests = getattr(getattr(trainer, "datamodule", None), "digests", {})
+        self._digests.update(digests)
+        digests.clear()
 
-    def _write_picture(self, completions: Completions, n: int) -> None:
-        picture, chains = completions.id[n], completions.chains
+    def _write_picture(self, completions: Completions, n: int) -> list[Path]:
+        """Write a picture's files, its record last; returns them all."""
+        picture, chains, kinds = completions.id[n], completions.chains, ("composite", "raw")
         record = self.folder.record(picture)
         with explained(record):
             record.unlink(missing_ok=True)  # until its files belong together again
@@ -161,14 +202,20 @@ class CompletionWriter(BasePredictionWriter):
             raw, composite = to_array(completions.raw[n, k]), completions.array(n, k, self.blend)
             for watcher in self._watchers:
                 watcher.on_composite(self, completions, n, k, composite)
-            for kind, pixels in (("composite", composite), ("raw", raw)):
+            for kind, pixels in zip(kinds, (composite, raw), strict=True):
                 folder = "composites" if kind == "composite" else "raw"
                 path = self.folder.file(folder, picture, suffix(self.format), k, chains)
                 kept = info if kind == "composite" else None
                 write_bytes(path, encode(pixels, self.format, self.quality, kept))
                 files[kind].append(self.folder.relative(path))
         notes = self._notes.pop(picture, [])
-        write_json(record, picture_record(completions, n, files, self._run, notes))
+        paths = [visible, *(self.folder.root / name for kind in kinds for name in files[kind])]
+        paths += self.folder.extras(picture)
+        value = picture_record(completions, n, files, self._run, notes)
+        value["input_sha256"] = self._digests.pop(picture, None)
+        value["bytes"] = {self.folder.relative(path): path.stat().st_size for path in paths}
+        write_json(record, value)
+        return [*paths, record]
 
 
 def _evaluations(completions: Completions) -> int:

@@ -42,6 +42,7 @@ class MaskedPictures(LightningDataModule):
         ids: the id of each picture of the data set, known after `setup`.
         order: positions in `ids` that the loader serves, in this order.
         skipped: (id, one-line reason) of the pictures left out so far, on this process.
+        digests: SHA-256 of what each picture served so far was made from, by id, on this process.
         notes: (id, kind, sentence) of what deserved a warning so far, on this process.
         unrecorded: options that are data, which no record of the run holds.
     """
@@ -73,14 +74,42 @@ class MaskedPictures(LightningDataModule):
         self.seed = seed
         self.num_workers = num_workers
         self.ids: list[str] = []
+        self._positions: dict[str, int] = {}
         self.order: list[int] = []
         self.whole = 0  # pictures before finished ones are left out
         self.skipped: list[tuple[str, str]] = []
         self.notes: list[tuple[str, str, str]] = []
+        self.digests: dict[str, str] = {}
 
     @abstractmethod
     def sample(self, position: int) -> Sample:
         """Make the picture at a position of `ids`; PictureError if that cannot be done."""
+
+    def digest(self, position: int) -> str | None:
+        """SHA-256 of what the picture at a position is made from, beside the options.
+
+        None stands for that of the sample itself; a subclass that has files need not decode them.
+
+        Raises:
+            PictureError: if it cannot be read.
+        """
+        return None
+
+    def current_digest(self, picture: str) -> str | None:
+        """SHA-256 of a picture, its mask and its label as they are now; None if they cannot be read."""
+        if not self._positions:
+            self._positions = {name: position for position, name in enumerate(self.ids)}
+        position = self._positions.get(picture)
+        if position is None:
+            return None
+        try:
+            return self.digest(position) or self.sample(position).digest()
+        except PictureError:
+            return None
+
+    def absent(self, pictures: Sequence[str]) -> list[str]:
+        """Those of some ids that name no picture of the input, whatever limit there is."""
+        return [] if self.limit is not None else sorted(set(pictures) - set(self.ids))
 
     def __len__(self) -> int:
         """Number of pictures to be served."""
@@ -158,6 +187,7 @@ class MaskedPictures(LightningDataModule):
     def begin(self, ids: Sequence[str], skipped: Sequence[tuple[str, str]] = ()) -> None:
         """Start over with these pictures (a subclass's `setup` ends with it)."""
         self.ids = list(ids)
+        self._positions.clear()
         self.order = list(range(len(self.ids)))
         self.whole = len(self.order)
         self.skipped = list(skipped)
@@ -212,7 +242,7 @@ class MaskedPictures(LightningDataModule):
         return largest_batch(module.space, module.chains, self.trainer.strategy.root_device)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Take `skipped` and `notes` out of the batch and keep them.
+        """Take `skipped`, `notes` and `digests` out of the batch and keep them.
 
         Lightning calls this in the main process, so what data-loader workers found arrives here.
         """
@@ -220,6 +250,7 @@ class MaskedPictures(LightningDataModule):
             for name, reason in batch.pop("skipped", ()):
                 self.skipped.append((name, reason))
                 warnings.warn(f"skipped {reason}", stacklevel=2)
+            self.digests.update(batch.pop("digests", ()))
             for name, kind, text in batch.pop("notes", ()):
                 if all(kind != earlier for _, earlier, _ in self.notes):
                     warnings.warn(f"{name}: {text}", stacklevel=2)
@@ -246,6 +277,9 @@ class _Served(Dataset[Sample | Skipped]):
     def __getitem__(self, item: int) -> Sample | Skipped:
         position = self.order[item]
         try:
-            return self.pictures.sample(position)
+            # Before the files are read for good: what changes between shows at the next start.
+            digest = self.pictures.digest(position)
+            sample = self.pictures.sample(position)
+            return replace(sample, sha256=digest or sample.digest())
         except PictureError as error:
             return Skipped(self.pictures.ids[position], str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from ..images.inputs import grey_or_colour
-from ..images.source import Source
+from ..images.source import LateOriginal, Source
 
 __all__ = ["Sample", "Skipped", "collate"]
 
@@ -28,6 +29,7 @@ class Sample:
         source: the full-size original, or None if `image` is the original.
         notes: (kind, sentence) for each thing about the picture that deserves a warning.
         others: the further holes of the same picture.
+        sha256: of what the picture was made from; see `MaskedPictures.digest`.
     """
 
     id: str
@@ -38,6 +40,20 @@ class Sample:
     source: Source | None = None
     notes: tuple[tuple[str, str], ...] = ()
     others: tuple[Sample, ...] = ()
+    sha256: str = ""
+
+    def digest(self) -> str:
+        """SHA-256 of pixels, mask and label, of all holes and of an original that is in memory."""
+        digest = hashlib.sha256(f"{self.label}".encode())
+        arrays = [self.image, self.mask]
+        if self.source is not None and not isinstance(self.source, LateOriginal):
+            arrays += [self.source.image, self.source.mask]
+        for array in arrays:
+            digest.update(f"{array.shape}{array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        for other in self.others:
+            digest.update(other.digest().encode())
+        return digest.hexdigest()
 
 
 class Skipped(NamedTuple):
@@ -53,7 +69,8 @@ def collate(items: Sequence[Sample | Skipped]) -> dict[str, Any]:
     Returns:
         A dict: `image` uint8 (N, C, R, R); `mask` float32 (N, 1, R, R), **1 = fill**; `label`
         int64 (N,); `id`, `index`, `source` lists of N; `skipped`, a list of (id, reason); `notes`,
-        a list of (id, kind, sentence). N is 0 if every picture of the batch was skipped.
+        a list of (id, kind, sentence); `digests`, SHA-256 by id. N is 0 if every picture of the
+        batch was skipped.
     """
     pictures = [item for item in items if isinstance(item, Sample)]
     samples = [part for picture in pictures for part in (picture, *picture.others)]
@@ -71,5 +88,6 @@ def collate(items: Sequence[Sample | Skipped]) -> dict[str, Any]:
         "index": [s.index for s in samples],
         "source": [s.source for s in samples],
         "skipped": [tuple(item) for item in items if isinstance(item, Skipped)],
+        "digests": {s.id: s.sha256 for s in pictures if s.sha256},
         "notes": [(s.id, kind, text) for s in samples for kind, text in s.notes],
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
@@ -86,6 +88,24 @@ class FolderMasks(MaskedPictures):
         )
         self.begin([job.id for job in self._jobs], skipped)
         self.keep_shard(self.shard)
+
+    def digest(self, position: int) -> str:
+        """SHA-256 of the files of picture and mask, and of the label."""
+        job = self._jobs[position]
+        label = self._default_label if job.label < 0 else job.label
+        digest = hashlib.sha256(job.file.read())
+        if job.variant.file not in (None, job.file):
+            digest.update(hashlib.sha256(job.variant.file.read()).digest())
+        digest.update(f"label {label}".encode())
+        return digest.hexdigest()
+
+    def absent(self, pictures: Sequence[str]) -> list[str]:
+        """Those of some ids that name no picture of the input, whatever limit there is."""
+        known = set(self.ids)
+        if self.limit is not None and not known.issuperset(pictures):
+            jobs, _ = find_jobs(self.images, self.masks, self.class_names, self.seed, None)
+            known.update(job.id for job in jobs)
+        return sorted(set(pictures) - known)
 
     def sample(self, position: int) -> Sample:
         """Read picture and mask and fit them to the generator."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..generators.identity import weights_digest
 from ..images.levels import to_uint8
 from .base import BatchSize, MaskedPictures
 from .collate import Sample
@@ -74,6 +76,7 @@ class GeneratedMasks(MaskedPictures):
         from ..generators import load_generator
 
         self._network: Any = load_generator(self.generator)
+        self._weights: str | None = None
         self._labels = self._classes()
         self._provider = resolve_masks(self.masks, self.seed)
         count = self.num if self.limit is None else min(self.num, self.limit)
@@ -95,6 +98,21 @@ class GeneratedMasks(MaskedPictures):
                 "--data.label -1: a generator with classes needs one to make a picture."
             )
         return labels
+
+    def digest(self, position: int) -> str:
+        """SHA-256 of the generator's weights, the label and the mask's file."""
+        if self._weights is None:
+            self._weights = weights_digest(self._network)
+        label = self._labels[position % len(self._labels)]
+        digest = hashlib.sha256(f"{self._weights} label {label}".encode())
+        variant = self._provider.variants(PictureKey(self.ids[position]))[0]
+        if variant.file is not None:
+            digest.update(variant.file.read())
+        return digest.hexdigest()
+
+    def absent(self, pictures: Sequence[str]) -> list[str]:
+        """None: every number names a picture."""
+        return []
 
     def sample(self, position: int) -> Sample:
         """Make and mask the picture at a position."""

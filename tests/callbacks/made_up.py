@@ -58,11 +58,12 @@ def collate(items):
 class MadeUp(LightningModule):
     """Stands in for LatentInpainter: the same attributes, hooks and results, no mathematics."""
 
-    def __init__(self, chains=1, seed=0, failing=(), rhat=None, failures=()):
+    def __init__(self, chains=1, seed=0, failing=(), rhat=None, failures=(), dies_at=None):
         super().__init__()
-        self.save_hyperparameters(ignore=["failing", "rhat", "failures"])
+        self.save_hyperparameters(ignore=["failing", "rhat", "failures", "dies_at"])
         self.rhat = rhat
         self.failures = list(failures)
+        self.dies_at = dies_at
         self.generator = nn.Linear(2, 2)
         nn.init.constant_(self.generator.weight, 0.5)
         nn.init.zeros_(self.generator.bias)
@@ -72,6 +73,8 @@ class MadeUp(LightningModule):
         self.predicted = []
 
     def predict_step(self, batch, batch_idx):
+        if batch_idx == self.dies_at:
+            raise KeyError(batch_idx)
         self.predicted += batch["id"]
         made = [self._picture(name) for name in batch["id"]]
         raw = torch.stack([raw for raw, _ in made])

@@ -1,8 +1,11 @@
 """A second start continues the first one, or says why it cannot."""
 
+import importlib
 import json
+import linecache
 
 import pytest
+import torch
 from torch import nn
 
 from lightning_inpaint.callbacks import (
@@ -14,9 +17,9 @@ from lightning_inpaint.callbacks import (
     UncertaintyMaps,
     finished_ids,
 )
-from lightning_inpaint.callbacks.fingerprint import generator_digest
 from lightning_inpaint.callbacks.resume import whole_batches
 from lightning_inpaint.errors import UserError
+from lightning_inpaint.generators.identity import weights_digest
 from tests.callbacks.made_up import files_below
 
 IDS = ["a", "b", "cat/c", "d", "e"]
@@ -42,21 +45,10 @@ def start(predict, callbacks, module, data):
 
 
 def test_resumed_run_ends_with_the_same_files(tmp_path, predict, made_up, made_up_data):
-    class Killed(Exception):
-        pass
-
-    class Dies(made_up):
-        def predict_step(self, batch, batch_idx):
-            if batch_idx == 2:
-                raise Killed
-            return super().predict_step(batch, batch_idx)
-
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     start(predict, everything(whole), made_up(chains=2), made_up_data(IDS))
-    Dies.__name__ = "MadeUp"  # the same settings to the eye of the fingerprint
-    dying = Dies(chains=2)
-    with pytest.raises(Killed):
-        start(predict, everything(broken), dying, made_up_data(IDS))
+    with pytest.raises(KeyError):
+        start(predict, everything(broken), made_up(chains=2, dies_at=2), made_up_data(IDS))
     assert finished_ids(broken) == set(IDS[:4])
     assert start(predict, everything(broken), made_up(chains=2), made_up_data(IDS)) == ["e"]
     assert contents(whole) == contents(broken)
@@ -123,10 +115,90 @@ def test_other_versions_are_mentioned_and_not_refused(tmp_path, predict, made_up
         assert start(predict, everything(tmp_path), made_up(), made_up_data(IDS)) == IDS[2:]
 
 
-def test_damaged_run_file(tmp_path, predict, made_up, made_up_data):
-    (tmp_path / "run.json").write_text("{")
-    with pytest.raises(UserError, match=r"run\.json cannot be read"):
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"settings": 1}'])
+def test_a_damaged_run_file_is_made_up_for_by_the_records(
+    tmp_path, predict, made_up, made_up_data, text
+):
+    start(predict, everything(tmp_path), made_up(), made_up_data(IDS))
+    before = contents(tmp_path)
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(UserError, match=r"run\.json, which .* is damaged: .*--overwrite true"):
+        start(predict, everything(tmp_path), made_up(seed=1), made_up_data(IDS))
+    with pytest.warns(UserWarning, match="damaged, and is written anew"):
+        assert start(predict, everything(tmp_path), made_up(), made_up_data(IDS)) == []
+    assert contents(tmp_path) == before
+
+
+def test_a_missing_run_file_is_asked_about(tmp_path, predict, made_up, made_up_data):
+    start(predict, everything(tmp_path), made_up(), made_up_data(IDS))
+    (tmp_path / "run.json").unlink()
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=r"run\.json, which .* is not there: .*--overwrite true"):
         start(predict, everything(tmp_path), made_up(), made_up_data(IDS))
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("text", ["", '{"id": "b", "ind', "[1]", '{"id": "b"}', "[" * 100_000])
+def test_a_damaged_record_is_done_again(tmp_path, predict, made_up, made_up_data, text):
+    start(predict, everything(tmp_path), made_up(chains=2), made_up_data(IDS))
+    before = contents(tmp_path)
+    (tmp_path / "records/b.json").write_text(text)
+    data = made_up_data(IDS)
+    assert start(predict, everything(tmp_path), made_up(chains=2), data) == ["a", "b"]
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["composites/b_c01.png", "uncertainty/b.npz", "inputs/b.png"])
+@pytest.mark.parametrize("damage", ["gone", "empty", "short"])
+def test_a_record_without_its_files_is_done_again(
+    tmp_path, predict, made_up, made_up_data, name, damage
+):
+    start(predict, everything(tmp_path), made_up(chains=2), made_up_data(IDS))
+    before = contents(tmp_path)
+    path = tmp_path / name
+    path.write_bytes({"empty": b""}.get(damage, path.read_bytes()[:-1]))
+    if damage == "gone":
+        path.unlink()
+    assert finished_ids(tmp_path) == set(IDS) - {"b"}
+    data = made_up_data(IDS)
+    assert start(predict, everything(tmp_path), made_up(chains=2), data) == ["a", "b"]
+    assert contents(tmp_path) == before
+
+
+def test_changed_options_of_the_writer_are_named(tmp_path, predict, made_up, made_up_data):
+    start(predict, everything(tmp_path), made_up(), made_up_data(IDS))
+    with pytest.raises(UserError, match=r"writer\.format was 'png' and is 'jpeg'"):
+        start(predict, everything(tmp_path, format="jpeg"), made_up(), made_up_data(IDS))
+    with pytest.raises(UserError, match=r"writer\.blend was 'gradient' and is 'none'"):
+        start(predict, everything(tmp_path, blend="none"), made_up(), made_up_data(IDS))
+    same = everything(tmp_path, quality=20)  # png has none
+    assert start(predict, same, made_up(), made_up_data(IDS)) == []
+
+
+def test_code_of_a_module_that_changed_is_noticed(
+    tmp_path, predict, made_up, made_up_data, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own.py").write_text("import torch\nclass Net(torch.nn.Linear):\n    pass\n")
+    own = importlib.import_module("own")
+
+    def begin():
+        module = made_up()
+        module.generator = own.Net(2, 2)
+        torch.nn.init.ones_(module.generator.weight)
+        torch.nn.init.ones_(module.generator.bias)
+        return start(predict, everything(tmp_path / "out"), module, made_up_data(IDS))
+
+    assert begin() == IDS
+    (tmp_path / "own.py").write_text(
+        "import torch\n\nclass Net(torch.nn.Linear): # mine\n    pass\n"
+    )
+    linecache.clearcache()
+    assert begin() == []
+    (tmp_path / "own.py").write_text("import torch\nclass Net(torch.nn.Linear):\n    a = 2\n")
+    linecache.clearcache()
+    with pytest.raises(UserError, match="the code of own has changed"):
+        begin()
 
 
 @pytest.mark.parametrize("devices", [1, 2, 3])
@@ -152,8 +224,8 @@ def test_batches_of_a_resumed_run_are_batches_of_the_whole_run(total, batch_size
         )
 
 
-def test_generator_digest_follows_the_weights_alone():
+def test_weights_digest_follows_the_weights_alone():
     one, two = nn.Linear(3, 2), nn.Linear(3, 2)
-    assert generator_digest(one) != generator_digest(two)
+    assert weights_digest(one) != weights_digest(two)
     two.load_state_dict(one.state_dict())
-    assert generator_digest(one) == generator_digest(two)
+    assert weights_digest(one) == weights_digest(two)

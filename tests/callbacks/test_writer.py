@@ -199,7 +199,7 @@ def test_finished_lists_whole_records_only(tmp_path):
     (tmp_path / "records/cat").mkdir(parents=True)
     for name in ("a.json", "cat/b.b.json", ".c.json.tmp"):
         (tmp_path / "records" / name).write_text("{}")
-    assert sorted(folder.finished()) == ["a", "cat/b.b"]
+    assert sorted(folder.recorded()) == ["a", "cat/b.b"]
 
 
 def test_diversity_counts_the_hole_only():

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lightning_inpaint.files import is_temporary, whole_file, write_bytes, write_json
+from lightning_inpaint.files import is_temporary, persist, whole_file, write_bytes, write_json
 
 WRITES = 300
 
@@ -34,9 +34,9 @@ def test_two_processes_may_write_one_path(tmp_path):
     assert os.listdir(path.parent) == ["file"]
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_bytes_and_json_arrive(tmp_path, durable):
-    write_json(tmp_path / "a.json", {"a": "ü"}, durable)
+def test_json_arrives_and_is_persisted(tmp_path):
+    write_json(tmp_path / "a.json", {"a": "ü"})
+    persist([tmp_path / "a.json"])
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": "ü"}
 
 
