@@ -7,6 +7,7 @@ import os
 import socket
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import UserError
@@ -71,15 +72,12 @@ class FolderClaim:
         if not self._lock(fcntl.LOCK_SH):
             raise UserError(f"{self.path.parent} is in use by another job ({self._owner()}).")
 
-    def release(self, remove: bool = False) -> None:
-        """Give the folder back.
-
-        Args:
-            remove: Take the lock's file away: no process of the job will write any more.
-        """
+    def release(self) -> None:
+        """Give the folder back; the last process of the job takes the lock's file away."""
         if self._handle is None:
             return
-        if remove:
+        with suppress(OSError):  # fails where another process still holds it
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.path.unlink(missing_ok=True)
         os.close(self._handle)
         self._handle = None

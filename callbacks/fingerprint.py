@@ -78,7 +78,7 @@ def _code(*objects: Any) -> dict[str, str]:
     for each in objects:
         cls = each if isinstance(each, type) or inspect.isfunction(each) else type(each)
         for owner in getattr(cls, "__mro__", (cls,)):
-            name = owner.__module__
+            name = owner.__module__ or ""
             if name.partition(".")[0] in _OURS or name in digests:
                 continue
             with suppress(OSError, TypeError, KeyError, SyntaxError, tokenize.TokenError):

@@ -112,13 +112,13 @@ class CompletionWriter(BasePredictionWriter):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the folder back; this callback is the last one of the job to write to it."""
-        self.claim.release(remove=trainer.is_global_zero)
+        self.claim.release()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Give the folder back, for another start in the same process."""
-        self.claim.release(remove=trainer.world_size == 1)
+        self.claim.release()
 
     def result(self, trainer: Trainer) -> RunResult:
         """What the run has come to. The first call waits for all processes: each must make it."""

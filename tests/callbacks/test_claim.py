@@ -61,7 +61,7 @@ def test_processes_of_one_job_share_the_folder(tmp_path, monkeypatch):
         third.take()
     second.release()
     third.take()
-    third.release(remove=True)
+    third.release()
     assert files_below(tmp_path) == []
 
 
