@@ -400,9 +400,8 @@ def _is_enlarged(background: Image.Image, original: Any) -> bool:
 
 
 def _moving(event: Progress) -> str:
-    return _bar(
-        f"Step {event.step} of {event.steps}, energy {event.energy:.4g}", event.step, event.steps
-    )
+    text = f"{event.done} of {event.total} evaluations, energy {event.energy:.4g}"
+    return _bar(text, event.done, event.total)
 
 
 def _bar(text: str, value: int, most: int) -> str:

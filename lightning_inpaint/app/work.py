@@ -57,10 +57,10 @@ class Request:
 
 
 class Progress(NamedTuple):
-    """A walk under way: its step, the median energy, and the best chain's picture if there is a new one."""
+    """A walk under way: evaluations, the median energy, and the best chain's picture if there is a new one."""
 
-    step: int
-    steps: int
+    done: int
+    total: int
     energy: float
     preview: np.ndarray | None
 
@@ -90,14 +90,15 @@ class _Watch(pl.Callback):
     def on_sampler_step(self, trainer: Any, pl_module: Any, state: SamplerState) -> None:
         if self.stop.is_set():
             raise _Stopped
-        part, preview = PREVIEWS * state.step // max(1, state.steps), None
+        done, total = state.work or (state.step, state.steps)
+        part, preview = PREVIEWS * done // max(1, total), None
         energy = state.energy.detach()
         if part != self._shown:
             self._shown = part
             pictures = state.decode(state.latents)
             best = int(energy.nan_to_num(nan=torch.inf).argmin())
             preview = to_uint8(pictures[best]).permute(1, 2, 0).cpu().numpy()
-        self.events.put(Progress(state.step, state.steps, float(energy.nanmedian()), preview))
+        self.events.put(Progress(done, total, float(energy.nanmedian()), preview))
 
 
 def walk(request: Request) -> Iterator[Progress | Finished]:
