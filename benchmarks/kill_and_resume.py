@@ -28,7 +28,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # cli.py is not installed
 
-PRELOAD = ["torch", "pytorch_lightning.cli", "cli", "callbacks", "datamodules", "lightning_inpaint"]
+PRELOAD = [
+    "torch",
+    "pytorch_lightning.cli",
+    "cli",
+    "lightning_inpaint.callbacks",
+    "lightning_inpaint.datamodules",
+]
 
 
 def make_inputs(root: Path, pictures: int) -> list[str]:

@@ -65,10 +65,8 @@ def describe_run(
 
 def _parts(module: LightningModule) -> list[Any]:
     """The objects whose code makes a module's pictures."""
-    generator, sampler = getattr(module, "generator", None), getattr(module, "sampler", None)
+    generator, sampler = getattr(module, "generator", None), getattr(module, "sampler_class", None)
     networks = generator.modules() if isinstance(generator, nn.Module) else ()
-    while isinstance(sampler, functools.partial):
-        sampler = sampler.func
     return [module, sampler, *networks]
 
 

@@ -135,7 +135,8 @@ class LatentInpainter(pl.LightningModule):
         self.hparams["latents"] = self.space.name  # what null has come to, for records of the run
         self.sampler: SamplerCallable = DEFAULT_SAMPLER if sampler is None else sampler
         described = _described(self.sampler)
-        self.sampler_name = type(described).__name__
+        self.sampler_class = type(described)
+        self.sampler_name = self.sampler_class.__name__
         self._interacting, self._stops = described.interacting, bool(described.stops)
         if slots is not None and not self._stops:
             raise ArgumentError(
