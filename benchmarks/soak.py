@@ -55,7 +55,7 @@ def accident(kind: str, ranks: list[Any]) -> None:
         for number, rank in enumerate(ranks):
             if kind in ("kill both", f"kill rank {number}"):
                 rank.kill()
-    end = time.monotonic() + 60
+    end = time.monotonic() + (3 if kind.startswith("kill") else 60)
     for rank in ranks:
         rank.join(max(0.0, end - time.monotonic()))
         if rank.is_alive():  # what a scheduler does with the rest of a job

@@ -145,7 +145,7 @@ class LatentInpainter(pl.LightningModule):
             )
         hidden = ("streams", "chains", "probe", "blocks", "scale_free", "observed")
         options = {k: v for k, v in described.defaults.items() if k not in hidden}
-        self.sampler_options = {"steps": described.steps, **options}
+        self.sampler_options = {"steps": described.steps, **options, **described.options}
         self._noise_std: float | None = options.get("noise_std")
         if self._noise_std is None and "temp" in options:
             self._noise_std = (options["temp"] / 2) ** 0.5

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
+from contextlib import suppress
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -43,6 +45,7 @@ class ChainOptimizer(torch.optim.Optimizer):
         resting: (N,) whether it has stopped; of the same.
         interacting: whether neighbouring rows, the ``chains`` of one picture (a group option), depend
             on each other; False = no two rows do.
+        options: all options by name, those left at their defaults included.
         evaluations: energy gradients evaluated so far, per chain.
 
     Raises:
@@ -51,8 +54,24 @@ class ChainOptimizer(torch.optim.Optimizer):
 
     exact = False
     interacting = False
+    options: dict[str, Any]
     ages: Tensor
     resting: Tensor
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keep what the sampler is made with, so that no option of any sampler goes unrecorded."""
+        self = super().__new__(cls)
+        self.options = {}
+        with suppress(TypeError):  # a copy has no arguments; wrong ones are __init__'s to refuse
+            signature = inspect.signature(cls.__init__)
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            for name, value in bound.arguments.items():
+                if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                    self.options.update(value)
+                elif name not in ("self", "params"):
+                    self.options[name] = value
+        return self
 
     def __init__(
         self, params: Iterable[Tensor] | Iterable[dict[str, Any]], steps: int, **defaults: Any
