@@ -28,7 +28,7 @@ def bytes_per_chain(space: LatentSpace) -> int:
             storage = t.untyped_storage()
             if storage.data_ptr() not in own:
                 seen[storage.data_ptr()] = storage.nbytes()
-            return t
+            return t.detach()  # a layer that kept its own output would never be freed
 
         u = torch.ones(n, space.dim, device=weight.device, dtype=weight.dtype)
         labels = None

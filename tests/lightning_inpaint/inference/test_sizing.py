@@ -1,5 +1,6 @@
 """How large a batch may be, from what an energy gradient keeps."""
 
+import gc
 import os
 
 import numpy as np
@@ -54,3 +55,20 @@ def test_the_loader_asks_for_it(tiny_generator, size, batches):
     )
     done = trainer.predict(module, datamodule=Grey(batch_size=size))
     assert [len(c.id) for c in done] == batches
+
+
+def test_the_measured_generator_is_let_go(tiny_generator):
+    """A frozen layer that keeps its output once held on to it, and with it to its weights."""
+
+    space = LatentSpace(tiny_generator, "z", None, 1.0)
+    bytes_per_chain(space)
+    gc.collect()
+    before = _waiting()
+    bytes_per_chain(space)
+    gc.collect()
+    assert _waiting() == before
+
+
+def _waiting():
+    """How many layers' backward passes wait for a gradient."""
+    return sum("Backward" in type(each).__name__ for each in gc.get_objects())
