@@ -23,7 +23,7 @@ from .collate import Sample, Skipped, collate
 from .fitting import Fit, Fitted, fit_picture
 from .inspection import inspect_mask
 from .pairing import MaskProvider, MaskVariant
-from .pictures import PictureError
+from .references import PictureError
 
 __all__ = ["BatchSize", "MaskedPictures"]
 

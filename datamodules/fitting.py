@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..images.source import PictureInfo, Source
 from .holes import Square, squares_around
-from .pictures import PictureError
+from .references import PictureError
 
 __all__ = ["FITS", "Fit", "Fitted", "fit_picture", "fitted_box", "full_mask"]
 

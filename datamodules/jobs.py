@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from .labels import label_from_path, label_index
-from .listing import FileRef, Listing, list_pictures, number_repeats, stem, unique_ids
+from .listing import Listing, list_pictures, number_repeats, stem, unique_ids
 from .lists import LIST_SUFFIXES, read_list
 from .masks import MASK_KINDS, resolve_masks
 from .pairing import (
@@ -22,7 +22,7 @@ from .pairing import (
     common_root,
     split_mask_suffix,
 )
-from .pictures import PictureError
+from .references import FileRef, PictureError
 
 __all__ = ["Job", "find_jobs"]
 

@@ -12,14 +12,14 @@ import stat
 import unicodedata
 import zipfile
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ..errors import UserError
-from .pictures import PictureError, heif_available
+from .pictures import heif_available
+from .references import FileRef, open_zip, printable
 
-__all__ = ["FileRef", "Listing", "list_pictures", "number_repeats", "safe_id", "unique_ids"]
+__all__ = ["Listing", "list_pictures", "number_repeats", "safe_id", "unique_ids"]
 
 SUFFIXES = frozenset(
     {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".avifs", ".gif", ".mpo"}
@@ -48,77 +48,6 @@ UNREADABLE = frozenset(
 _MAGIC = re.compile(
     rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|BM.{4}\0\0\0\0|RIFF.{4}WEBP|II\*\0|MM\0\*", re.DOTALL
 )
-_MAX_BYTES = 2**30  # of one file inside a zip, which could unpack to anything
-
-
-class FileRef(NamedTuple):
-    """A file in a folder (`archive` None, `name` a path) or a member of a zip."""
-
-    name: str
-    archive: str | None = None
-
-    def __str__(self) -> str:
-        return printable(self.name if self.archive is None else f"{self.archive}/{self.name}")
-
-    def read(self) -> bytes:
-        """The bytes of the file; raises PictureError where there are none to be had."""
-        data = _read_member(self) if self.archive else _read_file(self)
-        if not data:
-            raise PictureError(f"{self}: the file is empty (0 bytes).")
-        return data
-
-
-def printable(path: str) -> str:
-    """A path in one line that any terminal, table or JSON file can hold; odd bytes are escaped."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in path)
-
-
-def _read_file(file: FileRef) -> bytes:
-    path = Path(file.name)
-    try:
-        mode = path.stat().st_mode
-        # A named pipe or device called x.png would make open() wait for ever.
-        if not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise PictureError(f"{file}: this is {what}, not a picture.")
-        return path.read_bytes()
-    except FileNotFoundError:
-        what = "broken symbolic link" if path.is_symlink() else "no such file"
-        raise PictureError(f"{file}: {what}.") from None
-    except PermissionError:
-        raise PictureError(f"{file}: permission denied.") from None
-    except OSError as error:
-        raise PictureError(f"{file}: {error.strerror or error}.") from None
-    except ValueError as error:  # a list can hold names that no file can have
-        raise PictureError(f"{file}: {error}.") from None
-
-
-def _read_member(file: FileRef) -> bytes:
-    archive = open_zip(str(file.archive), os.getpid())
-    try:
-        if archive.getinfo(file.name).file_size > _MAX_BYTES:
-            raise PictureError(f"{file}: unpacks to more than {_MAX_BYTES >> 20} MiB, not read.")
-        return archive.read(file.name)
-    except RuntimeError as error:  # also NotImplementedError
-        what = "it is encrypted" if "encrypted" in str(error) else str(error)
-        raise PictureError(f"{file}: cannot be unpacked: {what}.") from None
-    except (KeyError, OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
-        raise PictureError(f"{file}: cannot be unpacked: {error}.") from None
-    except Exception as error:  # zlib, lzma and bz2 each have an exception of their own
-        raise PictureError(f"{file}: damaged in the zip: {error}.") from None
-
-
-@lru_cache(maxsize=8)
-def open_zip(path: str, pid: int) -> zipfile.ZipFile:
-    """Open a zip once per process (a handle shared across a fork would share its position).
-
-    Raises:
-        UserError: if it is not a zip.
-    """
-    try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be opened as a zip file: {error}.") from None
 
 
 class Listing(NamedTuple):

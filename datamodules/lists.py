@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UserError
-from .listing import FileRef
 from .masks import MASK_KINDS
+from .references import FileRef
 
 __all__ = ["LIST_SUFFIXES", "Row", "read_list"]
 

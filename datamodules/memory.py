@@ -11,10 +11,11 @@ from ..errors import UserError
 from .base import BatchSize, MaskedPictures
 from .collate import Sample
 from .fitting import Fit
-from .listing import FileRef, number_repeats, safe_id, stem
+from .listing import number_repeats, safe_id, stem
 from .originals import Original
 from .pairing import MaskProvider, MaskVariant, PictureKey
 from .pictures import read_with_info
+from .references import FileRef
 
 __all__ = ["GivenMask", "GivenPictures"]
 

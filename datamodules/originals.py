@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .fitting import Fit, fitted_box, full_mask
-from .listing import FileRef
 from .pairing import MaskProvider, MaskVariant
 from .pictures import read_picture
+from .references import FileRef
 
 __all__ = ["Original"]
 

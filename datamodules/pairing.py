@@ -11,8 +11,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ..errors import UserError
-from .listing import FileRef, list_pictures, printable, stem
-from .pictures import PictureError, read_alpha, read_mask
+from .listing import list_pictures, stem
+from .pictures import read_alpha, read_mask
+from .references import FileRef, PictureError, printable
 
 __all__ = ["AlphaMasks", "MaskProvider", "MaskVariant", "PairedMasks", "PictureKey", "SingleMask"]
 

@@ -11,20 +11,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ..errors import UserError
 from ..images.source import PictureInfo
-
-if TYPE_CHECKING:
-    from .listing import FileRef
+from .references import FileRef, PictureError
 
 __all__ = [
     "MAX_PIXELS",
-    "PictureError",
     "decode_mask",
     "decode_picture",
     "heif_available",
@@ -43,10 +38,6 @@ _FORMATS = (
     *("TIFF", "PPM", "TGA", "ICO", "PSD", "DDS", "QOI", "SGI", "PCX", "ICNS", "HEIF"),
 )
 _ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
-
-
-class PictureError(UserError):
-    """One picture (or its mask) cannot be used; the job goes on without it."""
 
 
 def read_picture(file: FileRef) -> np.ndarray:

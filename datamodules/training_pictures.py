@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from ..errors import UserError
 from .labels import CIFAR10_CLASSES
-from .listing import FileRef, list_pictures
+from .listing import list_pictures
 from .pictures import read_picture
+from .references import FileRef
 
 __all__ = ["Pictures", "TrainingBatches", "TrainingPictures", "read_cifar"]
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 import cli
-from lightning_inpaint.datamodules.listing import FileRef, printable
 from lightning_inpaint.datamodules.pictures import read_picture
+from lightning_inpaint.datamodules.references import FileRef, printable
 from lightning_inpaint.generators import save_generator
 from tests.datamodules import awkward_files as awkward
 

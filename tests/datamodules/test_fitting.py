@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lightning_inpaint.datamodules.fitting import fit_picture
 from lightning_inpaint.datamodules.inspection import inspect_mask
-from lightning_inpaint.datamodules.pictures import PictureError
+from lightning_inpaint.datamodules.references import PictureError
 
 SIDES = st.integers(1, 70)
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from lightning_inpaint.datamodules import pictures
-from lightning_inpaint.datamodules.listing import FileRef
-from lightning_inpaint.datamodules.pictures import PictureError, read_alpha, read_mask, read_picture
+from lightning_inpaint.datamodules.pictures import read_alpha, read_mask, read_picture
+from lightning_inpaint.datamodules.references import FileRef, PictureError
 
 
 def save(path, data):
