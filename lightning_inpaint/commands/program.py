@@ -293,7 +293,7 @@ def fit(args: list[str]) -> int:
     _stop_on_signals()
     try:
         cli.trainer.fit(
-            cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=False
+            cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True
         )
     except Interrupted as stop:
         cli.stop.number = stop.number

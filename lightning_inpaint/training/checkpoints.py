@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +21,11 @@ __all__ = ["WholeCheckpoints", "check_settings"]
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes beside the target and renames; Lightning's own way goes through the temporary folder.
+    """Writes beside the target and renames; reads tensors and plain values alone.
 
-    From another disk that ends in a copy onto the target, and a full disk would leave half of it.
+    Lightning's own way of writing goes through the temporary folder. From another disk that ends in a copy
+    onto the target, and a full disk would leave half of it. Its way of reading leaves it to the caller
+    whether a file may run code; here none may.
     """
 
     def save_checkpoint(
@@ -45,15 +49,22 @@ class WholeCheckpoints(TorchCheckpointIO):
             ) from None
 
     def load_checkpoint(self, path: str | Path, *args: Any, **options: Any) -> dict[str, Any]:
-        """Read a checkpoint.
+        """Read a checkpoint; nothing in it is executed, whatever ``weights_only`` says.
 
         Raises:
-            UserError: there is none, or it is damaged.
+            UserError: there is none, it is damaged, or it holds more than tensors and plain values.
         """
         if not Path(path).is_file():
             raise UserError(f"--ckpt_path {path}: there is no such file.")
         try:
-            return super().load_checkpoint(path, *args, **options)
+            return super().load_checkpoint(path, *args, **{**options, "weights_only": True})
+        except pickle.UnpicklingError as error:
+            found = re.search(r"GLOBAL ([\w.]+)", str(error))
+            what = f" ({found[1]})" if found else ""
+            raise UserError(
+                f"--ckpt_path {path}: the file is damaged, or it holds code to run{what} beside tensors and "
+                "plain values, which is not done; take a checkpoint that fit wrote."
+            ) from None
         except Exception as error:  # zip, pickle and torch each have errors of their own
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(

@@ -89,7 +89,7 @@ def resumes_exactly(make, trainer, tmp_path):
         run.fit(first, data)
         run.save_checkpoint(tmp_path / "two.ckpt")
         second, data = make(**options)
-        trainer(3).fit(second, data, ckpt_path=tmp_path / "two.ckpt", weights_only=False)
+        trainer(3).fit(second, data, ckpt_path=tmp_path / "two.ckpt", weights_only=True)
         for name, value in whole.state_dict().items():
             assert torch.equal(value, second.state_dict()[name]), name
 

@@ -41,6 +41,6 @@ def test_a_run_begun_on_a_gpu_is_taken_on(make, trainer, tmp_path):
     run.save_checkpoint(tmp_path / "two.ckpt")
     for accelerator in ("gpu", "cpu"):
         second, data = make()
-        options = {"ckpt_path": tmp_path / "two.ckpt", "weights_only": False}
+        options = {"ckpt_path": tmp_path / "two.ckpt", "weights_only": True}
         trainer(3, accelerator=accelerator).fit(second, data, **options)
         assert (second.steps, second.seen) == (3, 12)

@@ -61,7 +61,7 @@ def fit(data, out, steps, *words):
 
 
 def state(path):
-    return torch.load(path, weights_only=False)["state_dict"]
+    return torch.load(path, weights_only=True)["state_dict"]
 
 
 def test_three_steps_and_two_more_after_resuming(pictures, tmp_path):

@@ -57,7 +57,7 @@ def test_resuming_goes_on_exactly(make, trainer, tmp_path):
     second, data = make(**options)
     torch.manual_seed(99)
     trainer(5, callbacks=[AverageGenerator()]).fit(
-        second, data, ckpt_path=tmp_path / "half.ckpt", weights_only=False
+        second, data, ckpt_path=tmp_path / "half.ckpt", weights_only=True
     )
     assert (second.steps, second.seen) == (5, 20)
     for name, value in whole.state_dict().items():
@@ -70,7 +70,7 @@ def test_a_resumed_run_takes_new_learning_rates(make, trainer, tmp_path):
     run.fit(first, data)
     run.save_checkpoint(tmp_path / "one.ckpt")
     second, data = make(learning_rate=0.0)
-    trainer(2).fit(second, data, ckpt_path=tmp_path / "one.ckpt", weights_only=False)
+    trainer(2).fit(second, data, ckpt_path=tmp_path / "one.ckpt", weights_only=True)
     for before, after in zip(
         first.generator.parameters(), second.generator.parameters(), strict=True
     ):
