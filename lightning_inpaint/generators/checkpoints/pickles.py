@@ -28,6 +28,8 @@ from .records import (
 __all__ = ["read_pickle"]
 
 MAX_STEPS = 200_000  # NVIDIA's largest snapshots take 40,000 instructions
+MAX_BUILT = 1 << 27  # bytes that constructor calls may make beyond the file's own length
+_ITEM = 64  # bytes an item of a tuple, set or dict takes, about
 _SMALL = 1 << 12  # shorter byte strings are copied, longer ones stay views of the file
 _MARK = object()
 _KEYS = (str, int, bytes, type(None))
@@ -69,6 +71,7 @@ class _Machine:
         self.data, self.position, self.source, self.storage = data, start, source, storage
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.built = 0
 
     def run(self) -> tuple[Any, int]:
         for _ in range(MAX_STEPS):
@@ -213,6 +216,7 @@ class _Machine:
             raise self.refuse(f"calls {_printable(what or type(function).__name__)}")
         if type(arguments) is not tuple:
             raise self.damaged()
+        self.charge(arguments)
         try:
             self.stack.append(table[function](*arguments))
         except (TypeError, ValueError, struct.error, LookupError):
@@ -220,6 +224,16 @@ class _Machine:
                 f"{self.source}: damaged or forged: the arguments of {function.module}."
                 f"{function.name} are not what that constructor takes; fetch or export it again."
             ) from None
+
+    def charge(self, arguments: Any) -> None:
+        # Constructors copy what they are given: one long list, recalled often, would fill memory.
+        for value in arguments:
+            if isinstance(value, (list, tuple)):
+                self.built += _ITEM * len(value)
+            elif isinstance(value, str):
+                self.built += len(value)
+        if self.built > MAX_BUILT + len(self.data):
+            raise self.refuse("copies its contents over and over until memory is full")
 
     def build(self) -> None:
         state = self.pop()
