@@ -211,3 +211,21 @@ def test_finished_chains_make_room_for_waiting_pictures(checkpoint, pictures, tm
     capsys.readouterr()
     assert complete("refused", "--model.slots", "2") == 2
     assert "--model.slots needs chains that stop" in capsys.readouterr().err
+
+
+def test_presets_are_found_by_name_from_any_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for words in (["--config", "fast"], ["--config=fast"]):
+        assert cli.main(["predict", *words, "--print_config"]) == 0
+        assert "anchor: start" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("fats", "did you mean fast?"), ("nothing.yaml", "presets are default,")]
+)
+@pytest.mark.parametrize("command", ["predict", "fit"])
+def test_an_unknown_preset_is_one_sentence(command, name, hint, capsys):
+    assert cli.main([command, "--config", name]) == 2
+    error = capsys.readouterr().err
+    assert hint in error
+    assert len(error.splitlines()) == 1

@@ -5,6 +5,7 @@ Heavy imports are inside the functions that need them, so that help and mistakes
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import logging
 import os
@@ -107,7 +108,7 @@ def _stop_on_signals() -> None:
 def predict(args: list[str]) -> int:
     """Complete masked pictures; see ``python cli.py predict --help``."""
     _quieten()
-    cli = _predict_cli(args)
+    cli = _predict_cli(preset_files(args))
     enough_pictures(cli.trainer, cli.datamodule)
     _stop_on_signals()
     try:
@@ -244,6 +245,34 @@ def short_names(args: Sequence[str]) -> list[str]:
     return words
 
 
+def preset_files(args: Sequence[str]) -> list[str]:
+    """``--config fast`` as the file of the preset, from any folder; all other words as they are.
+
+    Raises:
+        UserError: neither a file nor a preset.
+    """
+    from ..configs import preset_names, preset_path
+    from ..errors import UserError
+
+    def found(value: str) -> str:
+        preset = preset_path(value)
+        if preset is not None and not Path(value).is_file():
+            return str(preset)
+        if Path(value).exists() or value.lstrip().startswith("{"):
+            return value
+        near = difflib.get_close_matches(value, preset_names(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"presets are {', '.join(preset_names())}"
+        raise UserError(f"--config {value}: there is no such file and no such preset; {hint}")
+
+    words = list(args)
+    for i, word in enumerate(words):
+        if word == "--config" and i + 1 < len(words):
+            words[i + 1] = found(words[i + 1])
+        elif word.startswith("--config="):
+            words[i] = f"--config={found(word.removeprefix('--config='))}"
+    return words
+
+
 def _import_path(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
@@ -289,7 +318,7 @@ def _quieten() -> None:
 def fit(args: list[str]) -> int:
     """Train a generator; see ``python cli.py fit --help``."""
     _quieten()
-    cli = _fit_cli(args)
+    cli = _fit_cli(preset_files(args))
     _stop_on_signals()
     try:
         cli.trainer.fit(
