@@ -43,10 +43,9 @@ class CompletionLogger(Finisher):
             raise UserError("CompletionLogger has no logger to log to: pass --trainer.logger.")
 
     def finish(self, trainer: Trainer, run: RunResult) -> None:
-        shown = run.pictures[: self.pictures]
+        shown = run.records[: self.pictures]
         for step, start in enumerate(range(0, len(shown), self.columns)):
-            ids = shown[start : start + self.columns]
-            records = [run.folder.read_record(picture) for picture in ids]
+            records = shown[start : start + self.columns]
             images = {
                 "completions": completions_figure(run.folder, records, self.chains, self.side),
                 "energies": energies_figure(records),

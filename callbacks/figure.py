@@ -46,9 +46,9 @@ class CompletionFigure(Finisher):
         self.side = side
 
     def finish(self, trainer: Trainer, run: RunResult) -> None:
-        if not run.pictures:
+        records = run.records
+        if not records:
             return
-        records = [run.folder.read_record(picture) for picture in run.pictures]
         first = records[: self.pictures]
         title = f"The first {len(first)} of {len(records):,} pictures"
         title = title if len(first) < len(records) else ""

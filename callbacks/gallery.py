@@ -88,12 +88,12 @@ class Gallery(Finisher):
             write_bytes(writer.folder.file(kind, completions.id[n], ".webp"), buffer.getvalue())
 
     def finish(self, trainer: Trainer, run: RunResult) -> None:
-        shown = run.pictures[: self.pictures]
-        entries = [_entry(run.folder, picture, self.chains) for picture in shown]
+        shown = run.records[: self.pictures]
+        entries = [_entry(run.folder, record, self.chains) for record in shown]
         entries += [{"id": name, "status": status} for name, status in run.left_out]
         page = {
             "title": self.title,
-            "left_out": len(run.pictures) - len(shown),
+            "left_out": len(run.records) - len(shown),
             "run": _settings(run.folder),
             "pictures": entries,
         }
@@ -116,10 +116,9 @@ def _settings(folder: OutputFolder) -> dict[str, Any]:
     return {**run.get("settings", {}), **weights, **run.get("versions", {})}
 
 
-def _entry(folder: OutputFolder, picture: str, chains: int) -> dict[str, Any]:
+def _entry(folder: OutputFolder, record: dict[str, Any], chains: int) -> dict[str, Any]:
     """What the page knows of one picture; also writes its thumbnails."""
-    record = folder.read_record(picture)
-    completions = record["completions"]
+    picture, completions = record["id"], record["completions"]
     spread = folder.file("uncertainty", picture, ".png")
     arrays = spread.with_suffix(".npz")
     views = load_views(folder, record, chains)

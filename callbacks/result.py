@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -36,16 +35,20 @@ class RunResult:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
     @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """The records of the finished pictures, in the order of the data set; read once for all callbacks."""
+        found = (self.folder.find_record(picture) for picture in self.folder.recorded())
+        return sorted(filter(None, found), key=lambda record: (record["index"], record["id"]))
+
+    @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The rows of ``energies.csv``: by position in the data set, then best first."""
-        found = (self.folder.find_record(picture) for picture in self.folder.recorded())
-        by_picture = sorted((table_rows(record) for record in found if record), key=_place)
-        return [row for rows in by_picture for row in rows]
+        return [row for record in self.records for row in table_rows(record)]
 
     @property
     def pictures(self) -> list[str]:
         """Ids of the finished pictures, in the order of the data set."""
-        return list(dict.fromkeys(row["id"] for row in self.rows))
+        return [record["id"] for record in self.records]
 
     @property
     def left_out(self) -> list[tuple[str, str]]:
@@ -62,8 +65,3 @@ class RunResult:
             if row["status"].startswith("failed")
         ]
         return [*self.skipped, *self.failed, *failed]
-
-
-def _place(rows: Iterable[dict[str, Any]]) -> tuple[int, str]:
-    first = next(iter(rows))
-    return first["index"], first["id"]

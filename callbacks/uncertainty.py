@@ -21,7 +21,10 @@ from .layout import OutputFolder
 if TYPE_CHECKING:
     from .writer import CompletionWriter
 
-__all__ = ["RunningSpread", "UncertaintyMaps", "posterior_spread", "spread_view"]
+__all__ = ["RunningSpread", "UncertaintyMaps", "posterior_spread", "spread_view", "spread_colours"]
+
+#: Standard deviation, of the data range, that is shown lightest.
+SCALE = 0.4
 
 
 class UncertaintyMaps(Callback):
@@ -38,7 +41,7 @@ class UncertaintyMaps(Callback):
         scale: Standard deviation that gets the last colour, the same for all pictures.
     """
 
-    def __init__(self, scale: float = 0.4) -> None:
+    def __init__(self, scale: float = SCALE) -> None:
         if not scale > 0:
             raise UserError(f"UncertaintyMaps' scale is {scale}: it must be greater than 0.")
         self.scale = scale
@@ -75,7 +78,7 @@ class UncertaintyMaps(Callback):
             arrays["fitted_std"] = std
         packed = io.BytesIO()
         np.savez_compressed(packed, scale=np.float32(self.scale), **arrays)
-        colours = _colours(arrays["std"], self.scale)
+        colours = spread_colours(arrays["std"], self.scale)
         picture = completions.id[n]
         write_bytes(folder.file("uncertainty", picture, ".png"), encode(colours))
         write_bytes(folder.file("uncertainty", picture, ".npz"), packed.getvalue())
@@ -111,10 +114,11 @@ def spread_view(path: Path) -> np.ndarray:
     """The map in colours at the generator's resolution, uint8 ``(H, W, 3)``, from its ``.npz``."""
     with np.load(path) as arrays:
         std = arrays["fitted_std"] if "fitted_std" in arrays else arrays["std"]
-        return _colours(std, float(arrays["scale"]))
+        return spread_colours(std, float(arrays["scale"]))
 
 
-def _colours(std: np.ndarray, scale: float) -> np.ndarray:
+def spread_colours(std: np.ndarray, scale: float = SCALE) -> np.ndarray:
+    """A standard deviation ``(H, W, C)`` in colours, uint8 ``(H, W, 3)``; ``scale`` is the lightest."""
     overall = np.sqrt(np.square(std.astype(np.float32)).mean(axis=2))
     return heat((overall / scale).clip(0, 1))
 

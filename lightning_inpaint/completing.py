@@ -149,14 +149,12 @@ def _preset(config: str | Path) -> dict[str, Any]:
     """The model's settings in a preset or file."""
     import yaml
 
-    from .configs import preset_names, preset_path
+    from .configs import find_config, preset_names
 
-    path = preset_path(str(config)) or Path(config).expanduser()
+    known = [name for name in preset_names() if not name.startswith("train_")]
+    path = find_config(config, known=known)
     if not path.is_file():
-        known = [name for name in preset_names() if not name.startswith("train_")]
-        raise UserError(
-            f"config {str(config)!r} is neither a file nor a preset; the presets are {', '.join(known)}."
-        )
+        raise UserError(f"config {config} is a folder: give a YAML file or the name of a preset.")
     text = path.read_text()
     try:
         settings = yaml.safe_load(text)

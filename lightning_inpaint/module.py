@@ -147,8 +147,6 @@ class LatentInpainter(pl.LightningModule):
         options = {k: v for k, v in described.defaults.items() if k not in hidden}
         self.sampler_options = {"steps": described.steps, **options, **described.options}
         self._noise_std: float | None = options.get("noise_std")
-        if self._noise_std is None and "temp" in options:
-            self._noise_std = (options["temp"] / 2) ** 0.5
         self.chains, self.slots = chains, slots
         self.seed, self.noise_inputs = seed, noise_inputs
         self.warm_start, self.report_every = warm_start, report_every

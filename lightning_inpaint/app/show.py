@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..callbacks.chart import energy_chart, heat
+from ..callbacks.chart import energy_chart
+from ..callbacks.imaging import encode, to_array
 from ..callbacks.records import picture_record
+from ..callbacks.uncertainty import spread_colours
 from .work import NAME, Finished, Request, command_line, python_lines
 
 __all__ = ["archive", "captions", "curve", "enlarged", "figures", "spread", "words"]
@@ -50,8 +52,7 @@ def spread(finished: Finished) -> Image.Image | None:
         return None
     arrays = np.stack([result.array(0, k) for k in range(min(result.chains, 8))])
     std = (arrays.astype(np.float32) / 255).std(axis=0, ddof=1)
-    overall = np.sqrt(np.square(std).mean(axis=2))
-    return enlarged(Image.fromarray(heat((overall / 0.4).clip(0, 1))))
+    return enlarged(Image.fromarray(spread_colours(std)))
 
 
 def curve(finished: Finished) -> Image.Image:
@@ -113,9 +114,7 @@ def archive(finished: Finished, request: Request, folder: Path) -> Path:
         target.writestr("mask.png", _png(Image.fromarray(request.mask)))
         for k in range(result.chains):
             target.writestr(files["composite"][k], _png(result.picture(0, k)))
-            raw = result.raw[0, k].permute(1, 2, 0).numpy()
-            picture = Image.fromarray(raw[..., 0] if raw.shape[2] == 1 else raw)
-            target.writestr(files["raw"][k], _png(picture))
+            target.writestr(files["raw"][k], encode(to_array(result.raw[0, k])))
         target.writestr(f"records/{NAME}.json", json.dumps(record, indent=1))
         target.writestr("again.sh", command_line(request) + "\n")
         target.writestr("again.py", python_lines(request) + "\n")

@@ -5,7 +5,6 @@ Heavy imports are inside the functions that need them, so that help and mistakes
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import logging
 import os
@@ -251,18 +250,11 @@ def preset_files(args: Sequence[str]) -> list[str]:
     Raises:
         UserError: neither a file nor a preset.
     """
-    from ..configs import preset_names, preset_path
-    from ..errors import UserError
+    from ..configs import find_config
 
     def found(value: str) -> str:
-        preset = preset_path(value)
-        if preset is not None and not Path(value).is_file():
-            return str(preset)
-        if Path(value).exists() or value.lstrip().startswith("{"):
-            return value
-        near = difflib.get_close_matches(value, preset_names(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"presets are {', '.join(preset_names())}"
-        raise UserError(f"--config {value}: there is no such file and no such preset; {hint}")
+        literal = value.lstrip().startswith("{")  # the parser takes YAML itself, too
+        return value if literal else str(find_config(value, "--config"))
 
     words = list(args)
     for i, word in enumerate(words):

@@ -42,19 +42,14 @@ def join_parts(completions: Completions) -> Completions:
             found = completions.diagnostics
             joined.diagnostics["chi2"][place] = found["chi2"][every].nan_to_num(0.0).amax(0)
             joined.diagnostics["arrived"][place] = found["arrived"][every].nan_to_num(1.0).amin(0)
-        joined.status[place] = [
-            _worst(column) for column in zip(*_status(completions, every), strict=True)
-        ]
+        status = (completions.status[m] for m in every)
+        joined.status[place] = [_worst(column) for column in zip(*status, strict=True)]
         patches = [(completions.source[m], completions.raw[m]) for m in others]
         source = completions.source[n]
         if source is not None:
             holes = tuple(Patch(other, raw) for other, raw in patches if other is not None)
             joined.source[place] = source.with_patches(holes)
     return joined
-
-
-def _status(completions: Completions, rows: list[int]) -> list[list[str]]:
-    return [completions.status[n] for n in rows]
 
 
 def _worst(status: Any) -> str:
