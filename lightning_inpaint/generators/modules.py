@@ -8,24 +8,17 @@ the class the user named.
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import re
-import sys
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .checkpoints.reading import read_state_dict
 
-__all__ = ["WrappedGenerator", "adapt_generator", "import_generator", "looks_importable"]
+__all__ = ["WrappedGenerator", "adapt_generator"]
 
-_IMPORT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[:.][A-Za-z_]\w*")
 _Z_NAMES = ("z_dim", "latent_dim", "nz", "dim_z", "latent_size", "z_size", "noise_dim", "code_dim")
 _CLASS_NAMES = ("num_classes", "n_classes", "c_dim")
 
@@ -42,7 +35,13 @@ class WrappedGenerator(nn.Module):
         UserError: no way to call it was found, or what it returns are not square pictures.
     """
 
-    def __init__(self, module: nn.Module, *, name: str = "generator") -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        name: str = "generator",
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.module = module.eval().requires_grad_(False)
         self.name = name
@@ -101,83 +100,22 @@ class WrappedGenerator(nn.Module):
         return good and x.shape[2] == x.shape[3] and x.shape[2] > 1 and 0 < x.shape[1] <= 4
 
 
-def looks_importable(text: str) -> bool:
-    """Whether ``text`` has the form ``package.module:Class`` or ``package.module.Class``[``@FILE``]."""
-    head = text.partition("@")[0]
-    ends_like_file = head.endswith((".pkl", ".pt", ".pth", ".safetensors"))
-    return _IMPORT.fullmatch(head) is not None and not ends_like_file
-
-
-def import_generator(text: str, **kwargs: Any) -> nn.Module:
-    """Make the user's module and wrap it.
+def adapt_generator(
+    module: nn.Module, name: str, arguments: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """A user's module, frozen, behind the interface of generators; as it is where it has that.
 
     Args:
-        text: ``package.module:Class``, a class or a function that returns a module, optionally
-            followed by ``@FILE``: a state dict to load into it.
-        kwargs: its arguments.
-
-    Raises:
-        UserError: it cannot be imported, made, filled or called.
-    """
-    head, _, weights = text.partition("@")
-    factory = _import(head)
-    try:
-        module = factory(**kwargs)
-    except Exception as error:
-        raise UserError(
-            f"{head}: making it failed with {type(error).__name__}: {error}."
-        ) from error
-    if not isinstance(module, nn.Module):
-        raise UserError(f"{head}: it makes a {type(module).__name__}, not a torch.nn.Module.")
-    if weights:
-        _fill(module, Path(weights).expanduser(), head)
-    return adapt_generator(module, head)
-
-
-def adapt_generator(module: nn.Module, name: str) -> nn.Module:
-    """A user's module, frozen, behind the interface of generators; as it is where it has that.
+        module: the network.
+        name: what to call it in error sentences.
+        arguments: those it was made with, which may tell the size of its latents; None = unknown.
 
     Raises:
         UserError: no way to call it was found.
     """
     if all(hasattr(module, a) for a in ("z_dim", "num_classes", "resolution", "img_channels")):
         return module.eval().requires_grad_(False)
-    return WrappedGenerator(module, name=name).eval().requires_grad_(False)
-
-
-def _import(head: str) -> Any:
-    module_name, _, attribute = head.partition(":") if ":" in head else head.rpartition(".")
-    with _working_directory_on_path():
-        try:
-            module = importlib.import_module(module_name)
-        except Exception as error:
-            raise UserError(
-                f"{head}: module {module_name!r} cannot be imported ({type(error).__name__}: {error}); "
-                "install it or run from the folder that holds it."
-            ) from error
-    if not callable(getattr(module, attribute, None)):
-        raise UserError(f"{head}: module {module_name!r} has no class or function {attribute!r}.")
-    return getattr(module, attribute)
-
-
-class _working_directory_on_path:
-    """A script run as an installed command does not see modules in the current folder."""
-
-    def __enter__(self) -> None:
-        sys.path.append("")
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(ValueError):
-            sys.path.remove("")
-
-
-def _fill(module: nn.Module, path: Path, name: str) -> None:
-    state = read_state_dict(path)
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        first = str(error).splitlines()[-1].strip()
-        raise UserError(f"{path.name}: it does not fit {name} ({first[:200]}).") from error
+    return WrappedGenerator(module, name=name, arguments=arguments).eval().requires_grad_(False)
 
 
 def _latent_size(module: nn.Module, name: str) -> int:

@@ -2,7 +2,8 @@
 
 Accepted, in this order: a bundled name (``cifar10``), a published name (``stylegan2-ada-ffhq``), an
 ``https://`` or ``file:`` address, a path to a checkpoint, and an import path to the user's own module
-(``package.module:Class``). Only the last one runs code that is not this project's: the user's own.
+(``package.module:Class``, see :mod:`.spec`). Only the last one runs code that is not this project's: the
+user's own.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from ..errors import UserError
 from .checkpoints import READABLE, read_checkpoint
 from .checkpoints.native import read_header, save_generator
 from .download import cached_path, fetch
-from .modules import import_generator, looks_importable
+from .modules import adapt_generator
+from .own import make_generator
 from .published import PUBLISHED
+from .spec import GeneratorSpec, looks_importable
 
 __all__ = ["bundled_names", "convert", "list_generators", "load_generator", "resolve"]
 
@@ -27,14 +30,14 @@ BUNDLED = Path(__file__).parent / "bundled"
 _BUNDLED_LICENCE = "this project's"
 
 
-def load_generator(name_or_path: str | Path, *, weights: str = "G_ema", **kwargs: Any) -> nn.Module:
+def load_generator(generator: Any, *, weights: str = "G_ema", **kwargs: Any) -> nn.Module:
     """Load a generator by name, address, path or import path; see the module's text.
 
     Args:
-        name_or_path: which generator. An import path may end in ``@FILE``, a state dict
-            (``.pt``, ``.pth`` or ``.safetensors``) that is loaded into the user's module.
-        weights: ``"G_ema"``, the averaged weights, or ``"G"``, those being trained; only foreign
-            checkpoints hold both.
+        generator: which one: a text or path; a mapping with ``class_path``, ``init_args`` and ``weights``; a
+            class, or a pair of a class and its arguments; or a module, which is taken as it is. See
+            :mod:`.spec` for what a text says of a class of your own.
+        weights: ``"G_ema"``, the averaged weights, or ``"G"``, those being trained, where a file holds both.
         kwargs: arguments of the user's class; refused for everything else.
 
     Returns:
@@ -47,19 +50,23 @@ def load_generator(name_or_path: str | Path, *, weights: str = "G_ema", **kwargs
     """
     if weights not in ("G_ema", "G"):
         raise UserError(f"weights must be G_ema or G, not {str(weights)[:40]!r}.")
-    text = str(name_or_path)
+    if isinstance(generator, nn.Module):
+        return adapt_generator(generator, type(generator).__name__)
+    if not isinstance(generator, str | Path):
+        return make_generator(GeneratorSpec.of(generator, **kwargs), weights)
+    text = str(generator)
     path = resolve(text)
     if path is None:
-        return import_generator(text, **kwargs)
+        return make_generator(GeneratorSpec.of(text, **kwargs), weights)
     if kwargs:
         raise UserError(
             f"{text}: {', '.join(kwargs)} cannot be set for a checkpoint, only for a class of your own."
         )
-    generator = read_checkpoint(path, weights)
+    network = read_checkpoint(path, weights)
     known = PUBLISHED.get(text)
-    if known and known.class_names and getattr(generator, "num_classes", 0) == known.num_classes:
-        generator.class_names = known.class_names  # type: ignore[assignment]
-    return generator
+    if known and known.class_names and getattr(network, "num_classes", 0) == known.num_classes:
+        network.class_names = known.class_names  # type: ignore[assignment]
+    return network
 
 
 def resolve(text: str) -> Path | None:
@@ -88,8 +95,8 @@ def resolve(text: str) -> Path | None:
         return _existing(path, text)
     names = ", ".join([*bundled_names(), *PUBLISHED])
     raise UserError(
-        f"no generator called {text[:80]!r}: use one of {names}, a path to a "
-        f"{', '.join(READABLE)} file, an https:// address, or package.module:Class."
+        f"no generator called {text[:80]!r}: use one of {names}, a path to a checkpoint "
+        f"({', '.join(READABLE[:4])}), an https:// address, or package.module:Class."
     )
 
 

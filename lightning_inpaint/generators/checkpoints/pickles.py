@@ -21,13 +21,16 @@ from .records import (
     INERT_NAMES,
     NEW_OBJECTS,
     Dtype,
+    Instance,
     Opaque,
     Symbol,
+    harmless,
 )
 
 __all__ = ["read_pickle"]
 
 MAX_STEPS = 200_000  # NVIDIA's largest snapshots take 40,000 instructions
+MAX_STEPS_OF_TRAINING = 4_000_000  # a checkpoint may keep a million losses beside its weights
 MAX_BUILT = 1 << 27  # bytes that constructor calls may make beyond the file's own length
 _ITEM = 64  # bytes an item of a tuple, set or dict takes, about
 _SMALL = 1 << 12  # shorter byte strings are copied, longer ones stay views of the file
@@ -41,6 +44,7 @@ def read_pickle(
     *,
     source: str,
     storage: Callable[[Any], Any] | None = None,
+    training: bool = False,
 ) -> tuple[Any, int]:
     """Read one pickle as plain data.
 
@@ -50,6 +54,8 @@ def read_pickle(
         source: the file's name, for the error sentence.
         storage: turns a persistent id (``torch.save``'s way to point at storages) into a record;
             None refuses persistent ids.
+        training: the file may be a training checkpoint of any network: objects of classes that are not
+            known become :class:`.records.Instance`, without being looked up, instead of a refusal.
 
     Returns:
         The value, made of ``None``, ``bool``, ``int``, ``float``, ``str``, ``bytes`` or
@@ -59,22 +65,29 @@ def read_pickle(
     Raises:
         UserError: the pickle names or does anything beyond plain data, or ends too early.
     """
-    return _Machine(data, start, source, storage).run()
+    return _Machine(data, start, source, storage, training).run()
 
 
 class _Machine:
     """One run over one pickle: the stack, the memo and the position."""
 
     def __init__(
-        self, data: memoryview, start: int, source: str, storage: Callable[[Any], Any] | None
+        self,
+        data: memoryview,
+        start: int,
+        source: str,
+        storage: Callable[[Any], Any] | None,
+        training: bool,
     ) -> None:
         self.data, self.position, self.source, self.storage = data, start, source, storage
+        self.training = training
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.built = 0
 
     def run(self) -> tuple[Any, int]:
-        for _ in range(MAX_STEPS):
+        most = MAX_STEPS_OF_TRAINING if self.training else MAX_STEPS
+        for _ in range(most):
             code = self.take(1)[0]
             if code == 0x2E:  # STOP
                 return self.pop(), self.position
@@ -82,7 +95,7 @@ class _Machine:
             if step is None:
                 raise self.refuse(f"uses the pickle instruction {_instruction(code)}")
             step(self)
-        raise self.refuse(f"has more than {MAX_STEPS} pickle instructions")
+        raise self.refuse(f"has more than {most} pickle instructions")
 
     def refuse(self, what: str) -> UserError:
         return UserError(
@@ -156,6 +169,8 @@ class _Machine:
     def key(self, value: Any) -> Any:
         # Hashing nested tuples can take for ever; hashing huge integers can be made to collide.
         if not isinstance(value, _KEYS) or (isinstance(value, int) and abs(value) >> 31):
+            if self.training:  # old optimizers key their state by addresses; a name will do
+                return f"{type(value).__name__} at {self.position}"
             raise self.refuse(f"uses a {type(value).__name__} as a key")
         return value
 
@@ -170,12 +185,15 @@ class _Machine:
         self.stack.append(self.memo[index])
 
     def append_all(self, items: list[Any]) -> None:
+        if self.stack and type(self.stack[-1]) is Instance:  # of a class that extends list
+            return
         self.top(list).extend(items)
 
     def set_all(self, items: list[Any]) -> None:
         if len(items) % 2:
             raise self.damaged()
-        target = self.top(dict)
+        made = self.stack and type(self.stack[-1]) is Instance
+        target = self.stack[-1].items if made else self.top(dict)
         for i in range(0, len(items), 2):
             target[self.key(items[i])] = items[i + 1]
 
@@ -197,7 +215,8 @@ class _Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise self.damaged()
         symbol = Symbol(module, name)
-        if symbol not in BUILDERS and symbol not in NEW_OBJECTS and symbol not in INERT_NAMES:
+        known = symbol in BUILDERS or symbol in NEW_OBJECTS or symbol in INERT_NAMES
+        if not known and not (self.training and harmless(symbol)):
             raise self.refuse(f"asks for {_printable(f'{module}.{name}')}")
         self.stack.append(symbol)
 
@@ -211,6 +230,9 @@ class _Machine:
 
     def call(self, table: dict[Symbol, Callable[..., Any]]) -> None:
         arguments, function = self.pop(), self.pop()
+        if self.training and isinstance(function, Symbol) and function not in table:
+            self.instance(function)
+            return
         if not isinstance(function, Symbol) or function not in table:
             what = f"{function.module}.{function.name}" if isinstance(function, Symbol) else None
             raise self.refuse(f"calls {_printable(what or type(function).__name__)}")
@@ -225,6 +247,14 @@ class _Machine:
                 f"{function.name} are not what that constructor takes; fetch or export it again."
             ) from None
 
+    def instance(self, symbol: Symbol) -> None:
+        self.charge(([None] * 4,))
+        self.stack.append(Instance(f"{symbol.module}.{symbol.name}"))
+
+    def new_with_names(self) -> None:
+        self.pop()
+        self.call(NEW_OBJECTS)
+
     def charge(self, arguments: Any) -> None:
         # Constructors copy what they are given: one long list, recalled often, would fill memory.
         for value in arguments:
@@ -238,7 +268,7 @@ class _Machine:
     def build(self) -> None:
         state = self.pop()
         target = self.stack[-1] if self.stack else None
-        if type(target) is Dtype:
+        if isinstance(target, Dtype | Instance):
             target.set_state(state)
         elif type(target) not in (dict, Opaque):
             raise self.refuse(f"sets the state of a {type(target).__name__}")
@@ -298,6 +328,8 @@ _STEPS: dict[int, Callable[[_Machine], Any]] = {
         "X": lambda m: m.text(m.number("<I")),
         "\x8c": lambda m: m.text(m.number("<B")),
         "\x8d": lambda m: m.text(m.number("<Q")),
+        "T": lambda m: m.text(m.number("<i")),  # texts of Python 2
+        "U": lambda m: m.text(m.number("<B")),
         "B": lambda m: m.binary(m.number("<I")),
         "C": lambda m: m.binary(m.number("<B")),
         "\x8e": lambda m: m.binary(m.number("<Q")),
@@ -315,6 +347,7 @@ _STEPS: dict[int, Callable[[_Machine], Any]] = {
         "s": lambda m: m.set_one(),
         "u": lambda m: m.set_all(m.since_mark()),
         "\x8f": lambda m: m.stack.append(set()),
+        "\x91": lambda m: m.stack.append(set(map(m.key, m.since_mark()))),
         "\x90": lambda m: m.add_all(m.since_mark()),
         "q": lambda m: m.store(m.number("<B")),
         "r": lambda m: m.store(m.number("<I")),
@@ -325,6 +358,7 @@ _STEPS: dict[int, Callable[[_Machine], Any]] = {
         "\x93": lambda m: m.global_from_stack(),
         "R": lambda m: m.call(BUILDERS),
         "\x81": lambda m: m.call(NEW_OBJECTS),
+        "\x92": lambda m: m.new_with_names(),
         "b": lambda m: m.build(),
         "i": lambda m: m.inst(),
         "Q": lambda m: m.persistent(),

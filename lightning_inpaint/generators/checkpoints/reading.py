@@ -8,20 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ...errors import UserError
+from .fitting import Chosen, choose_part
 from .native import load_native, read_safetensors
 from .nvidia import is_nvidia, load_nvidia
 from .pickles import read_pickle
-from .records import TensorRecord
 from .rosinality import is_rosinality, load_rosinality
 from .tensors import TensorReader
 from .torch_files import is_torch_file, read_torch_file
 
-__all__ = ["READABLE", "open_plain", "read_checkpoint", "read_state_dict"]
+__all__ = ["READABLE", "open_plain", "read_checkpoint", "read_weights"]
 
-READABLE = (".pkl", ".pt", ".pth", ".safetensors")
+READABLE = (".pkl", ".pt", ".pth", ".safetensors", ".ckpt", ".tar", ".bin")
 
 
 def read_checkpoint(path: str | Path, weights: str = "G_ema") -> nn.Module:
@@ -51,28 +51,27 @@ def read_checkpoint(path: str | Path, weights: str = "G_ema") -> nn.Module:
     )
 
 
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Tensors by name from a ``.pt``, ``.pth`` or ``.safetensors`` file of any network.
+def read_weights(
+    path: str | Path, module: nn.Module, *, key: str = "", weights: str = "G_ema", name: str
+) -> Chosen:
+    """The state dict of a user's module in a file of any kind and ending; see :mod:`.fitting`.
 
-    A file that keeps the state dict under ``state_dict``, ``model`` or ``generator`` is looked into.
+    Args:
+        path: what ``torch.save`` wrote, in either form, a pickle, or safetensors.
+        module: the network to be filled.
+        key: the part of the file to take; "" = the one that fits.
+        weights: ``"G_ema"`` or ``"G"``: moving averages, or the weights being trained.
+        name: of the network, for messages.
 
     Raises:
-        UserError: as :func:`read_checkpoint`, or the file holds no state dict.
+        UserError: as :func:`read_checkpoint`, or no part of the file fits.
     """
     path = Path(path)
     with _one_sentence(path):
-        if path.suffix == ".safetensors" or _is_safetensors(path):
-            return read_safetensors(path)[1]
-        content = open_plain(path)
-        for key in ("state_dict", "model", "generator", "g_ema"):
-            if isinstance(content, dict) and isinstance(content.get(key), dict):
-                content = content[key]
-        if isinstance(content, dict) and content:
-            pairs = list(content.items())
-            if all(isinstance(k, str) and isinstance(v, TensorRecord) for k, v in pairs):
-                reader = TensorReader(path.name, path.stat().st_size)
-                return {k: reader.read(v) for k, v in pairs}
-    raise UserError(f"{path.name}: it holds no state dict (names with tensors).")
+        reader = TensorReader(path.name, path.stat().st_size)
+        safe = path.suffix == ".safetensors" or _is_safetensors(path)
+        content = read_safetensors(path)[1] if safe else open_plain(path, training=True)
+        return choose_part(content, module, key, weights, reader, name)
 
 
 @contextmanager
@@ -92,8 +91,8 @@ def _one_sentence(path: Path) -> Iterator[None]:
         ) from error
 
 
-def open_plain(path: str | Path) -> Any:
-    """Content of a ``.pkl`` or ``.pt`` file as plain data (see :mod:`.pickles`)."""
+def open_plain(path: str | Path, training: bool = False) -> Any:
+    """Content of a ``.pkl`` or ``.pt`` file as plain data; see :func:`.pickles.read_pickle`."""
     path = Path(path)
     if path.stat().st_size == 0:
         raise UserError(f"{path.name}: the file is empty; fetch or export it again.")
@@ -101,9 +100,9 @@ def open_plain(path: str | Path) -> Any:
         # Tensors keep views of the map, so the map lives as long as the last of them.
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     if is_torch_file(data):
-        return read_torch_file(data, source=path.name)
+        return read_torch_file(data, source=path.name, training=training)
     if data[0] in b"\x80(c]}":  # how pickles begin; those of the text protocols end in a refusal
-        return read_pickle(data, source=path.name)[0]
+        return read_pickle(data, source=path.name, training=training)[0]
     head = bytes(data[:64]).lstrip().lower()
     hint = "a web page" if head.startswith((b"<!doctype", b"<html")) else "none of these"
     if head.startswith(b"version https://git-lfs"):

@@ -7,8 +7,9 @@ modules is imported for reading; ``torch_utils`` and ``dnnlib`` (NVIDIA's) need 
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -19,12 +20,14 @@ __all__ = [
     "NEW_OBJECTS",
     "STORAGE_DTYPES",
     "Dtype",
+    "Instance",
     "Opaque",
     "Persistent",
     "StorageBytes",
     "StorageRecord",
     "Symbol",
     "TensorRecord",
+    "harmless",
 ]
 
 
@@ -75,6 +78,21 @@ class Opaque:
     """Something the file holds that no generator needs; only its name is kept."""
 
     name: str
+
+
+@dataclass(slots=True)
+class Instance:
+    """An object of a class that was not looked up: its name, its attributes, and its items if it is a dict."""
+
+    name: str
+    state: dict[Any, Any] = field(default_factory=dict)
+    items: dict[Any, Any] = field(default_factory=dict)
+
+    def set_state(self, state: Any) -> None:
+        pieces = state if isinstance(state, tuple) else (state,)
+        for piece in pieces:
+            if isinstance(piece, dict):
+                self.state.update(piece)
 
 
 @dataclass(slots=True)
@@ -158,6 +176,7 @@ BUILDERS: dict[Symbol, Callable[..., Any]] = {
     Symbol("torch._utils", "_rebuild_tensor"): _tensor,
     Symbol("torch._utils", "_rebuild_tensor_v2"): _tensor,
     Symbol("torch._utils", "_rebuild_parameter"): _parameter,
+    Symbol("torch._utils", "_rebuild_parameter_with_state"): _parameter,
     Symbol("torch", "Size"): _size,
     Symbol("collections", "OrderedDict"): _ordered,
     Symbol("_codecs", "encode"): _encode,
@@ -196,3 +215,42 @@ INERT_NAMES: frozenset[Symbol] = frozenset(STORAGE_DTYPES) | {
     Symbol("numpy", "ndarray"),
     *(Symbol("torch", f"float{bits}") for bits in (16, 32, 64)),
 }
+
+# What a training checkpoint may hold besides tensors, of Python's own library and of two large ones; all
+# else of them can run code or is of no use here. Names of other packages are a user's own classes.
+_HARMLESS = {
+    "argparse": ("Namespace",),
+    "builtins": (
+        "complex",
+        "dict",
+        "frozenset",
+        "list",
+        "object",
+        "range",
+        "set",
+        "slice",
+        "tuple",
+    ),
+    "collections": ("Counter", "OrderedDict", "defaultdict", "deque"),
+    "datetime": ("date", "datetime", "timedelta", "timezone"),
+    "numpy": ("dtype", "ndarray"),
+    "pathlib": ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath"),
+    "torch": ("Generator", "Size", "Tensor", "device", "dtype", "memory_format"),
+    "types": ("SimpleNamespace",),
+    "uuid": ("UUID",),
+}
+_HARMLESS["__builtin__"] = _HARMLESS["builtins"]
+_HARMLESS["pathlib._local"] = _HARMLESS["pathlib"]
+
+
+def harmless(symbol: Symbol) -> bool:
+    """Whether a weights file may name it: it becomes an :class:`Instance`, and nothing is imported."""
+    root = symbol.module.partition(".")[0]
+    if "." in symbol.name or not symbol.name or not root:
+        return False
+    if symbol.name in _HARMLESS.get(symbol.module, ()):
+        return True
+    if root == "torch":
+        return symbol.module.startswith(("torch.nn.", "torch.optim."))
+    known = {*sys.stdlib_module_names, "__builtin__", "numpy", "dnnlib", "torch_utils"}
+    return root not in known

@@ -15,7 +15,7 @@ import torch
 
 from ...errors import UserError
 from .pickles import read_pickle
-from .records import STORAGE_DTYPES, StorageRecord
+from .records import STORAGE_DTYPES, StorageRecord, Symbol
 
 __all__ = ["is_torch_file", "read_torch_file"]
 
@@ -30,13 +30,15 @@ def is_torch_file(data: memoryview) -> bool:
     return data[:4] == b"PK\x03\x04" or data[: len(_OLD_HEAD)] == _OLD_HEAD
 
 
-def read_torch_file(data: memoryview, *, source: str) -> Any:
+def read_torch_file(data: memoryview, *, source: str, training: bool = False) -> Any:
     """Read ``torch.save``'s content; tensors become :class:`.records.TensorRecord`.
+
+    ``training``: see :func:`.pickles.read_pickle`.
 
     Raises:
         UserError: the file is truncated, compressed, or announces more than it holds.
     """
-    return (_read_zip if data[:2] == b"PK" else _read_old)(data, source)
+    return (_read_zip if data[:2] == b"PK" else _read_old)(data, source, training)
 
 
 def _damaged(source: str, what: str) -> UserError:
@@ -55,7 +57,7 @@ def _storage_fields(pid: Any, source: str) -> tuple[torch.dtype, str, int]:
     return STORAGE_DTYPES[kind], key, numel
 
 
-def _read_old(data: memoryview, source: str) -> Any:
+def _read_old(data: memoryview, source: str, training: bool) -> Any:
     head: list[Any] = []
     position = 0
     for _ in range(3):  # magic number, version of the form, facts about the writer's machine
@@ -68,7 +70,9 @@ def _read_old(data: memoryview, source: str) -> Any:
     records: dict[str, StorageRecord] = {}
     pieces: dict[str, memoryview] = {}
 
-    def storage(pid: Any) -> StorageRecord:
+    def storage(pid: Any) -> StorageRecord | Symbol:
+        if training and type(pid) is tuple and len(pid) == 4 and isinstance(pid[1], Symbol):
+            return pid[1]  # a class, with its source code, which is left alone
         dtype, key, numel = _storage_fields(pid, source)
         if key not in records:
             records[key] = StorageRecord(dtype, numel, key, lambda: pieces[key])
@@ -76,7 +80,7 @@ def _read_old(data: memoryview, source: str) -> Any:
             raise _damaged(source, "one storage is described in two ways")
         return records[key]
 
-    value, position = read_pickle(data, position, source=source, storage=storage)
+    value, position = read_pickle(data, position, source=source, storage=storage, training=training)
     keys, position = read_pickle(data, position, source=source)
     if type(keys) is not list or any(type(k) is not str for k in keys) or set(keys) != set(records):
         raise _damaged(source, "its storages are not the ones its tensors need")
@@ -91,13 +95,17 @@ def _read_old(data: memoryview, source: str) -> Any:
     return value
 
 
-def _read_zip(data: memoryview, source: str) -> Any:
+def _read_zip(data: memoryview, source: str, training: bool) -> Any:
     _check_directory_size(data, source)
     try:
         archive = zipfile.ZipFile(_Bytes(data))
     except (zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError):
         raise _damaged(source, "its zip directory cannot be read") from None
     members = archive.infolist()
+    if any(m.filename.endswith("/constants.pkl") for m in members):
+        raise UserError(
+            f"{source}: a TorchScript file, which is code; save the network's state_dict() instead."
+        )
     if any(m.compress_type != zipfile.ZIP_STORED or m.flag_bits & 1 for m in members):
         raise UserError(f"{source}: its zip members are compressed, which torch.save never does.")
     if sum(m.file_size for m in members) > len(data):
@@ -129,7 +137,7 @@ def _read_zip(data: memoryview, source: str) -> Any:
         return record
 
     content = memoryview(_member(archive, names[root], source))
-    return read_pickle(content, source=source, storage=storage)[0]
+    return read_pickle(content, source=source, storage=storage, training=training)[0]
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str) -> bytes:

@@ -73,3 +73,27 @@ def make_dcgan(nz: int = 7) -> nn.Module:
 
 def not_a_module() -> int:
     return 3
+
+
+class Needy(DCGAN):
+    """Cannot be made without its arguments."""
+
+    def __init__(self, nz, ngf, act="relu") -> None:
+        super().__init__(nz, ngf)
+
+
+class Seeded(DCGAN):
+    """Always the same weights, as a network that loads its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(7)
+        for p in self.parameters():
+            nn.init.normal_(p)
+
+
+_KEPT = DCGAN()
+
+
+def kept_network() -> nn.Module:
+    return _KEPT

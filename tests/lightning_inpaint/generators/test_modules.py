@@ -89,7 +89,7 @@ def test_weights_that_do_not_fit(tmp_path):
         ("my_networks:NotPictures", "gives no square pictures"),
         ("my_networks:not_a_module", "it makes a int, not a torch.nn.Module"),
         ("torch.nn:Tanh", "size of its latents is unknown"),
-        ("torch.nn:Linear", "making it failed with TypeError"),
+        ("torch.nn:Linear", "needs the arguments in_features and out_features"),
     ],
 )
 def test_mistakes_are_explained(text, sentence):
