@@ -5,7 +5,7 @@ This is the one place where code that is not this project's is run: the class th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,13 @@ from .spec import GeneratorSpec
 __all__ = ["make_generator"]
 
 
-def make_generator(spec: GeneratorSpec, weights: str = "G_ema") -> nn.Module:
+def make_generator(
+    spec: GeneratorSpec,
+    weights: str = "G_ema",
+    *,
+    latent_prior: str | None = None,
+    value_range: Sequence[float] | None = None,
+) -> nn.Module:
     """Make the user's network, fill it and put it behind the interface of generators.
 
     What the class draws at random while it is made is drawn from a seed of its own, the same each time. A
@@ -31,6 +37,8 @@ def make_generator(spec: GeneratorSpec, weights: str = "G_ema") -> nn.Module:
     Args:
         spec: its class, arguments and weights.
         weights: ``"G_ema"`` or ``"G"``: which of a file's weights to take where it has both.
+        latent_prior: see :class:`.modules.WrappedGenerator`.
+        value_range: likewise.
 
     Raises:
         UserError: it cannot be imported, made, filled or called.
@@ -46,7 +54,8 @@ def make_generator(spec: GeneratorSpec, weights: str = "G_ema") -> nn.Module:
             f"'{spec.text}@FILE' with the file of a trained network.",
             category=UserWarning,
         )
-    return adapt_generator(module, spec.head, arguments)
+    options: Any = {"latent_prior": latent_prior, "value_range": value_range}
+    return adapt_generator(module, spec.head, arguments, **options)
 
 
 def _made(spec: GeneratorSpec, factory: Callable[..., Any], seed: int) -> nn.Module:

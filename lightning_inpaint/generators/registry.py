@@ -8,6 +8,7 @@ user's own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from ..errors import UserError
 from .checkpoints import READABLE, read_checkpoint
 from .checkpoints.native import read_header, save_generator
 from .download import cached_path, fetch
-from .modules import adapt_generator
+from .modules import adapt_generator, refuse_options
 from .own import make_generator
 from .published import PUBLISHED
 from .spec import GeneratorSpec, looks_importable
@@ -30,7 +31,14 @@ BUNDLED = Path(__file__).parent / "bundled"
 _BUNDLED_LICENCE = "this project's"
 
 
-def load_generator(generator: Any, *, weights: str = "G_ema", **kwargs: Any) -> nn.Module:
+def load_generator(
+    generator: Any,
+    *,
+    weights: str = "G_ema",
+    latent_prior: str | None = None,
+    value_range: Sequence[float] | None = None,
+    **kwargs: Any,
+) -> nn.Module:
     """Load a generator by name, address, path or import path; see the module's text.
 
     Args:
@@ -38,6 +46,10 @@ def load_generator(generator: Any, *, weights: str = "G_ema", **kwargs: Any) -> 
             class, or a pair of a class and its arguments; or a module, which is taken as it is. See
             :mod:`.spec` for what a text says of a class of your own.
         weights: ``"G_ema"``, the averaged weights, or ``"G"``, those being trained, where a file holds both.
+        latent_prior: what the latents of a class of your own were in training: gaussian, uniform (in
+            [-1, 1]), uniform01 (in [0, 1]), sphere (of radius 1) or large_sphere (of radius sqrt(D)).
+        value_range: values of black and of white in the pictures of a class of your own; None = found from
+            samples where it is [-1, 1], [0, 1] or [0, 255].
         kwargs: arguments of the user's class; refused for everything else.
 
     Returns:
@@ -50,14 +62,16 @@ def load_generator(generator: Any, *, weights: str = "G_ema", **kwargs: Any) -> 
     """
     if weights not in ("G_ema", "G"):
         raise UserError(f"weights must be G_ema or G, not {str(weights)[:40]!r}.")
+    options: Any = {"latent_prior": latent_prior, "value_range": value_range}
     if isinstance(generator, nn.Module):
-        return adapt_generator(generator, type(generator).__name__)
+        return adapt_generator(generator, type(generator).__name__, **options)
     if not isinstance(generator, str | Path):
-        return make_generator(GeneratorSpec.of(generator, **kwargs), weights)
+        return make_generator(GeneratorSpec.of(generator, **kwargs), weights, **options)
     text = str(generator)
     path = resolve(text)
     if path is None:
-        return make_generator(GeneratorSpec.of(text, **kwargs), weights)
+        return make_generator(GeneratorSpec.of(text, **kwargs), weights, **options)
+    refuse_options(text, latent_prior, value_range)
     if kwargs:
         raise UserError(
             f"{text}: {', '.join(kwargs)} cannot be set for a checkpoint, only for a class of your own."

@@ -197,7 +197,10 @@ class LatentSpace(nn.Module):
             self.register_buffer("style_centre", generator.mapping.class_means(), persistent=False)
         self.dim = sum(p.size for p in self.parts)
         # the mapping network scales z to unit mean square: rows of part 0 count by direction
-        self.scale_free = [0] if native and parsed.base.startswith("z") else []
+        direction = (
+            parsed.base.startswith("z") if native else getattr(generator, "scale_free", False)
+        )
+        self.scale_free = [0] if direction else []
 
     def _base_shape(self) -> tuple[int, ...]:
         generator = self.generator

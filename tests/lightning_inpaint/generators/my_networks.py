@@ -97,3 +97,94 @@ _KEPT = DCGAN()
 
 def kept_network() -> nn.Module:
     return _KEPT
+
+
+class Line(nn.Module):
+    """z to pictures of any form and range: the base of the networks below."""
+
+    shape, low, high = (3, 8, 8), -1.0, 1.0
+
+    def __init__(self, z: int = 6) -> None:
+        super().__init__()
+        self.z_dim = z
+        count = 1
+        for n in self.shape:
+            count *= n
+        self.out = nn.Linear(z, count)
+        nn.init.normal_(self.out.weight)
+
+    def forward(self, z):
+        x = torch.sigmoid(2 * self.out(z)) * (self.high - self.low) + self.low
+        return x.view(-1, *self.shape)
+
+
+def line(**attributes) -> nn.Module:
+    torch.manual_seed(0)
+    return type("Made", (Line,), attributes)()
+
+
+class LabelsFirst(Line):
+    num_classes = 4
+
+    def forward(self, labels, noise):
+        return super().forward(noise) * (labels.view(-1, 1, 1, 1) + 1) / 4
+
+
+class Embedded(Line):
+    """As BigGAN: the embedding is the caller's to look up; nothing names the number of classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Embedding(5, 6)
+
+    def forward(self, z, y):
+        return super().forward(z + y)
+
+
+class OneHotMaps(nn.Module):
+    """A conditional DCGAN: (N, nz + K, 1, 1)."""
+
+    def __init__(self, nz=7, n_classes=3) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.ConvTranspose2d(nz + n_classes, 1, 8), nn.Tanh())
+
+    def forward(self, z, y):
+        return self.net(torch.cat([z, y], 1))
+
+
+class InnerTable(nn.Module):
+    """As the tutorials': an embedding inside, first layer as wide as latents and classes together."""
+
+    def __init__(self, latent=9, classes=10) -> None:
+        super().__init__()
+        self.label_emb = nn.Embedding(10, 10)
+        self.model = nn.Sequential(nn.Linear(19, 28 * 28), nn.Tanh())
+
+    def forward(self, noise, labels):
+        return self.model(torch.cat((self.label_emb(labels), noise), -1)).view(-1, 1, 28, 28)
+
+
+class ThreeInputs(Line):
+    def forward(self, z, alpha, steps):
+        return super().forward(z)
+
+
+class Unnamed(Line):
+    def forward(self, z, alpha):
+        return super().forward(z)
+
+
+class LabelsOfUnknownNumber(Line):
+    def forward(self, z, label):
+        return super().forward(z)
+
+
+class FreshNoise(Line):
+    def forward(self, z):
+        return super().forward(z + 0.1 * torch.randn_like(z))
+
+
+class Half(Line):
+    def __init__(self) -> None:
+        super().__init__()
+        self.half()
