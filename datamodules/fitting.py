@@ -20,6 +20,7 @@ __all__ = ["FITS", "Fit", "Fitted", "fit_picture", "fitted_box", "full_mask"]
 Fit = Literal["resize", "crop", "around"]
 FITS: tuple[Fit, ...] = get_args(Fit)
 
+_STRIP = 256  # rows weighted at a time
 _LEAST = 1e-4  # known (or hidden) share of a pixel below which it is rounding
 
 
@@ -119,10 +120,14 @@ def _fitted(
     if hole is None:
         hole = np.clip(_resize(covered / np.float32(255), resolution), 0, 1)
         hole[hole < _LEAST] = 0
-    known = 1 - covered.astype(np.float32) / 255
-    weight = _resize(known, resolution)
+    weight = _resize(_known(covered), resolution)
     hole[weight < _LEAST] = 1  # covers no known pixel, whatever was drawn
-    return Fitted(_known_mean(inside, known, weight, hole), hole, source)
+    return Fitted(_known_mean(inside, covered, weight, hole), hole, source)
+
+
+def _known(covered: np.ndarray) -> np.ndarray:
+    """Share of each pixel that is known: float32, 1 = known, from uint8, 255 = fill."""
+    return 1 - covered.astype(np.float32) / 255
 
 
 def fitted_box(height: int, width: int, fit: Fit) -> tuple[int, int, int, int]:
@@ -148,12 +153,17 @@ def _resize(plane: np.ndarray, resolution: int) -> np.ndarray:
 
 
 def _known_mean(
-    image: np.ndarray, known: np.ndarray, weight: np.ndarray, hole: np.ndarray
+    image: np.ndarray, covered: np.ndarray, weight: np.ndarray, hole: np.ndarray
 ) -> np.ndarray:
     """Resize with the known pixels as weights; what is all hole shows the original's own mean."""
     planes = []
-    for channel in range(image.shape[2]):  # one by one: an 8k picture in float takes 256 MiB each
+    # Channel by channel, and weighted in strips: an 8k picture takes 256 MiB for each plane of floats.
+    for channel in range(image.shape[2]):
         plane = image[..., channel].astype(np.float32)
-        mean = _resize(plane * known, len(hole)) / np.maximum(weight, _LEAST)
-        planes.append(np.where(hole < 1, mean, _resize(plane, len(hole))))
+        whole = _resize(plane, len(hole))
+        for top in range(0, len(plane), _STRIP):
+            rows = slice(top, top + _STRIP)
+            plane[rows] *= _known(covered[rows])
+        mean = _resize(plane, len(hole)) / np.maximum(weight, _LEAST)
+        planes.append(np.where(hole < 1, mean, whole))
     return np.clip(np.rint(np.stack(planes, axis=-1)), 0, 255).astype(np.uint8)

@@ -23,26 +23,42 @@ __all__ = ["Listing", "list_pictures", "number_repeats", "safe_id", "unique_ids"
 
 SUFFIXES = frozenset(
     {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".avifs", ".gif", ".mpo"}
+    | {".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c", ".bmp", ".dib", ".tif", ".tiff", ".ico"}
     | {
-        ".jp2",
-        ".j2k",
-        ".jpc",
-        ".jpf",
-        ".jpx",
-        ".j2c",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
         ".tga",
-        ".ico",
+        ".icb",
+        ".vda",
+        ".vst",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".pfm",
+        ".psd",
+        ".dds",
+        ".qoi",
     }
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".psd", ".dds", ".qoi", ".sgi", ".pcx", ".icns"}
+    | {".sgi", ".bw", ".rgb", ".rgba", ".pcx", ".icns"}
 )
 HEIF = frozenset({".heic", ".heif", ".hif"})  # read where pillow-heif is installed
 # Pictures that cannot be read: left out with a word, not passed over in silence.
 UNREADABLE = frozenset(
     {".jxl", ".psb", ".xcf", ".exr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
+    | {
+        ".eps",
+        ".ps",
+        ".svg",
+        ".wmf",
+        ".emf",
+        ".fli",
+        ".flc",
+        ".blp",
+        ".cur",
+        ".dcx",
+        ".fit",
+        ".fits",
+    }
+    | {".ftc", ".ftu", ".im", ".msp", ".pcd", ".pxr", ".ras", ".xbm", ".xpm"}
 )
 # First bytes of the common formats, for pictures whose name does not say what they are.
 _MAGIC = re.compile(

@@ -180,7 +180,8 @@ def picture_array(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _colours(image: Image.Image, name: str) -> np.ndarray:
-    return np.array(_eight_bit(_flat(image, "white"), name).convert("RGB"))
+    flat = _eight_bit(_flat(image, "white"), name)
+    return np.array(flat if flat.mode == "RGB" else flat.convert("RGB"))  # convert would copy it
 
 
 def decode_mask(data: bytes, name: str) -> np.ndarray:
@@ -263,9 +264,8 @@ def _first_frame(data: bytes, name: str) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    upright = ImageOps.exif_transpose(image)
-    upright.format = image.format  # a turned copy forgets it
-    return upright
+    ImageOps.exif_transpose(image, in_place=True)  # else one that is upright would be copied
+    return image
 
 
 def _has_alpha(image: Image.Image) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from lightning_inpaint.datamodules import pictures
+from lightning_inpaint.datamodules.listing import list_pictures
 from lightning_inpaint.datamodules.pictures import read_alpha, read_mask, read_picture
 from lightning_inpaint.datamodules.references import FileRef, PictureError
 
@@ -131,3 +132,31 @@ def test_damaged_and_missing_zip_members(tmp_path):
         with pytest.raises(PictureError, match=reason) as caught:
             read_picture(FileRef(name, str(path)))
         assert "\n" not in str(caught.value)
+
+
+def test_a_plain_picture_is_held_once(tmp_path, monkeypatch):
+    """One of 69 megapixels took 1.3 GB: turning it upright and making it RGB each made a copy."""
+    path = tmp_path / "plain.png"
+    Image.fromarray(np.full((6, 8, 3), 7, np.uint8)).save(path)
+    monkeypatch.setattr(Image.Image, "copy", None)
+    assert read_picture(FileRef(str(path))).shape == (6, 8, 3)
+
+
+@pytest.mark.parametrize("mode", [("F", ".pfm"), ("RGB", ".vda"), ("RGB", ".rgb")])
+def test_rarer_endings_are_pictures(mode, tmp_path):
+    kind, suffix = mode
+    Image.new(kind, (8, 6)).save(tmp_path / f"one{suffix}")
+    ((name, file),) = list_pictures(tmp_path).files
+    assert name == f"one{suffix}"
+    assert read_picture(file).shape == (6, 8, 3)
+
+
+@pytest.mark.parametrize("suffix", [".eps", ".FLI", ".xpm", ".wmf", ".svg", ".fits"])
+def test_pictures_of_kinds_that_are_not_read_are_named(suffix, tmp_path):
+    """They were passed over in silence."""
+    (tmp_path / f"one{suffix}").write_bytes(b"something")
+    listing = list_pictures(tmp_path)
+    assert not listing.files
+    ((name, reason),) = listing.skipped
+    assert name == f"one{suffix}"
+    assert f"{suffix[1:].upper()} cannot be read" in reason
