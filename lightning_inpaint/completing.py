@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +19,7 @@ from .errors import UserError
 from .images.inputs import masks_of, pictures_of
 from .inference.batch import labels_of
 from .module import LatentInpainter
+from .notices import quietly
 from .optim import SAMPLERS, ChainOptimizer
 
 if TYPE_CHECKING:
@@ -94,7 +92,8 @@ def complete(
         model["chains"] = n
     module = inpainter(config, generator, sampler, sampler_options, **model)
     data = _given(image, mask, label, id, module, fit, invert_mask, batch_size)
-    with _quiet(progress):
+    # What was skipped is raised as an error afterwards.
+    with quietly("skipped ", "(GPU|MPS|TPU) available but not used.*"):
         shown: list[pl.Callback] = list(callbacks)
         if progress:
             from .callbacks import PictureProgressBar
@@ -306,23 +305,3 @@ def _accelerator(device: str | torch.device) -> dict[str, Any]:
     if number and int(number) >= (torch.cuda.device_count() if kind == "cuda" else 1):
         raise UserError(f"device is {str(device)!r}, and there is no device of that number.")
     return {"accelerator": kind, "devices": [int(number)] if number and kind != "cpu" else 1}
-
-
-@contextmanager
-def _quiet(progress: bool) -> Iterator[None]:
-    """Notices for developers of Lightning stay away; warnings about pictures are shown."""
-    logs = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    levels = [log.level for log in logs]
-    for log in logs:
-        log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for text in (".*does not have many workers.*", ".*LeafSpec.*"):
-                warnings.filterwarnings("ignore", text)
-            warnings.filterwarnings("ignore", ".*predict returned None.*")
-            warnings.filterwarnings("ignore", "skipped ")  # raised as an error afterwards
-            warnings.filterwarnings("ignore", "(GPU|MPS|TPU) available but not used.*")
-            yield
-    finally:
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)

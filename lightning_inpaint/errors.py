@@ -14,18 +14,36 @@ class UserError(Exception):
 
 
 class ArgumentError(UserError):
-    """A mistake in the arguments of a class that the command line makes from its options.
+    """A mistake in the arguments of a class or function that the command line fills from its options.
 
     Args:
-        sentence: it names each argument in backticks: "`chains` is 0; it must be at least 1".
-        place: what the class is to the command line: ``model`` or ``data``.
+        sentence: it names arguments in backticks, with a value where one is to be written: "`chains` is 0;
+            it must be at least 1", "pass `resize=True`".
+        place: where the arguments belong to: ``model``, ``data`` or ``evaluation``. Those of other places have
+            a name with a dot: "`trainer.devices`".
     """
 
     def __init__(self, sentence: str, place: str = "model") -> None:
         super().__init__(sentence)
         self.place = place
 
-    @property
-    def flagged(self) -> str:
-        """The sentence with the flags of the command line in place of the arguments."""
-        return re.sub(r"`([a-z][a-z_.]*)`", rf"--{self.place}.\1", str(self))
+    def flagged(self, **prefixes: str) -> str:
+        """The sentence with the flags of the command line in place of the arguments.
+
+        Args:
+            prefixes: what the flags of a place begin with, where it is not ``--PLACE.``.
+        """
+        return _ARGUMENT.sub(lambda found: self._flag(found, prefixes), str(self))
+
+    def _flag(self, found: re.Match[str], prefixes: dict[str, str]) -> str:
+        name, value = found.groups()
+        place, dot, rest = name.partition(".")
+        if not dot or place not in _PLACES:
+            place, rest = self.place, name
+        flag = prefixes.get(place, f"--{place}.") + rest
+        return flag if value is None else f"{flag} {_WRITTEN.get(value, value)}"
+
+
+_ARGUMENT = re.compile(r"`([a-z][a-z0-9_.]*)(?:=([^`]+))?`")
+_PLACES = ("model", "data", "trainer", "writer", "evaluation")
+_WRITTEN = {"True": "true", "False": "false", "None": "null"}

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 import cli
-from lightning_inpaint.commands import program, tools
+from lightning_inpaint.commands.evaluate import evaluate
+from lightning_inpaint.commands.functions import function_parser
 from lightning_inpaint.generators import save_generator
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +112,7 @@ def run(words):
     command, rest = words[2], words[3:]
     given = options(rest)
     if command == "evaluate":  # needs thousands of pictures
-        tools.parsed(program.evaluate, tools.EVALUATE_OPTIONS, rest)
+        function_parser(evaluate).parse_args(rest)
         return 0
     if command == "predict":
         rest = replaced(rest, "--trainer.devices", "1")

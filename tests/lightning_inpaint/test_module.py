@@ -197,8 +197,8 @@ def test_bad_settings_get_one_sentence(tiny_generator, options, text):
 
 def test_an_argument_is_a_flag_on_the_command_line():
     error = ArgumentError("`slots` needs `sampler.stop_psnr`; `chains` is 0")
-    assert error.flagged == ("--model.slots needs --model.sampler.stop_psnr; --model.chains is 0")
-    assert ArgumentError("`path` is empty", "data").flagged == "--data.path is empty"
+    assert error.flagged() == ("--model.slots needs --model.sampler.stop_psnr; --model.chains is 0")
+    assert ArgumentError("`path` is empty", "data").flagged() == "--data.path is empty"
 
 
 def test_pictures_that_do_not_fit_get_one_sentence(tiny_generator):

@@ -151,5 +151,5 @@ def test_through_the_command_line(folder, tmp_path, capsys):
     assert cli.main([*words, "--model.guide=missing.safetensors"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(
-        "cli.py: error: --model.guide missing.safetensors: there is no such file"
+        "lightning-inpaint: error: --model.guide missing.safetensors: there is no such file"
     )

@@ -1,0 +1,141 @@
+"""``predict``: complete masked pictures."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pytorch_lightning.cli import LightningArgumentParser
+
+from .. import callbacks, datamodules
+from ..module import DEFAULT_SAMPLER, LatentInpainter
+from ..notices import quieten
+from ..optim import SAMPLERS
+from .parsing import JobCLI, JobParser, import_path, short_names
+from .program import program
+from .stopping import Interrupted
+
+
+def main(args: list[str]) -> int:
+    """Complete masked pictures and return the exit status: 1 if some could not be completed."""
+    quieten()
+    cli = PredictCLI(args)
+    enough_pictures(cli.trainer, cli.datamodule)
+    try:
+        cli.trainer.predict(cli.model, cli.datamodule, return_predictions=False)
+    except Interrupted as stop:
+        if cli.trainer.is_global_zero:
+            again = f"{program()} predict {shlex.join(without_overwrite(args))}".rstrip()
+            print(f"\n{stop.name}: what is finished is kept; go on with: {again}", file=sys.stderr)
+        return stop.status
+    return 1 if cli.summary.result and cli.summary.result.failures else 0
+
+
+def options(output_dir: str = "outputs", overwrite: bool = False, animate: int = 0) -> None:
+    """The options that belong to no class.
+
+    Args:
+        output_dir: Folder for all results.
+        overwrite: Start afresh in an output folder that holds an earlier run.
+        animate: Pictures whose walk from noise is shown as animations/<id>.gif, from the first one on.
+    """
+
+
+PICTURES = (datamodules.GeneratedMasks, datamodules.FolderMasks, datamodules.CIFAR10Masks)
+
+
+class PredictParser(JobParser):
+    """The parser of ``predict``."""
+
+    chosen = ("data", "model.sampler")
+    hint = "pictures are given by --data FolderMasks --data.images FILE_OR_FOLDER"
+
+
+class PredictCLI(JobCLI):
+    """Model, pictures, writer and trainer from the words of the command line."""
+
+    parser_class = PredictParser
+
+    def __init__(self, args: Sequence[str]) -> None:
+        super().__init__(
+            "predict",
+            LatentInpainter,
+            datamodules.MaskedPictures,
+            args,
+            subclass_mode_data=True,
+            seed_everything_default=False,
+            trainer_defaults={
+                "logger": False,
+                "enable_model_summary": False,
+                "enable_checkpointing": False,
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Options of ``predict`` itself and of the writer; what the options tell each other."""
+        parser.add_function_arguments(options)
+        parser.add_lightning_class_args(callbacks.CompletionWriter, "writer")
+        parser.link_arguments("output_dir", "writer.output_dir")
+        parser.link_arguments("overwrite", "writer.overwrite")
+        parser.link_arguments("model.generator", "data.init_args.generator")
+        for name, value in {"image_size": _resolution, "class_names": _class_names}.items():
+            parser.link_arguments("model", f"data.init_args.{name}", value, apply_on="instantiate")
+        parser.set_defaults(
+            {
+                "data": {"class_path": import_path(datamodules.GeneratedMasks)},
+                "model.sampler": {"class_path": import_path(DEFAULT_SAMPLER)},
+            }
+        )
+        short_names(parser, "data", {each.__name__: each for each in PICTURES})
+        short_names(parser, "model.sampler", SAMPLERS)
+
+    def instantiate_trainer(self, **options: Any) -> Any:
+        """The trainer, with what is shown and written beside the completions."""
+        config = self.config.trainer
+        shown: list[Any] = [callbacks.EnergyTable(), callbacks.CompletionFigure()]
+        shown.append(callbacks.Gallery())
+        if self.config.model.chains > 1:
+            shown += [callbacks.UncertaintyMaps(), callbacks.PosteriorVariation()]
+        if self.config.animate:
+            shown.append(callbacks.WalkAnimation(self.config.animate))
+        if config.enable_progress_bar is not False:
+            shown.append(callbacks.PictureProgressBar())
+        if config.logger:
+            shown += [callbacks.EnergyLogger(), callbacks.CompletionLogger()]
+        self.summary = callbacks.Summary()
+        self.trainer_defaults["callbacks"] = [*shown, self.summary]
+        return super().instantiate_trainer(**options)
+
+
+def enough_pictures(trainer: Any, pictures: Any) -> None:
+    """Refuse more devices than pictures before any process is started.
+
+    Raises:
+        UserError: a device would get no picture.
+    """
+    if trainer.world_size > 1:
+        pictures.trainer = trainer
+        pictures.setup("predict")
+        pictures.predict_dataloader()
+
+
+def without_overwrite(args: Sequence[str]) -> list[str]:
+    """The options of a resumption: ``--overwrite`` would remove what is finished."""
+    kept = [word for word in args if not word.startswith("--overwrite=")]
+    if "--overwrite" in kept:
+        at = kept.index("--overwrite")
+        value = kept[at + 1 : at + 2]
+        del kept[at : at + (1 if not value or value[0].startswith("-") else 2)]
+    return kept
+
+
+def _resolution(model: LatentInpainter) -> int:
+    return int(model.generator.resolution)
+
+
+def _class_names(model: LatentInpainter) -> list[str] | None:
+    generator = model.generator
+    names = getattr(generator, "class_names", None) or range(generator.num_classes)
+    return [str(name) for name in names] or None
