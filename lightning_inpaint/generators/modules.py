@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, UserError
 from .calling import find_call
 from .priors import SCALE_FREE, prior_map
+from .r3gan import R3GANGenerator
 from .stylegan2 import StyleGAN2Generator
 
 __all__ = ["WrappedGenerator", "adapt_generator"]
@@ -141,7 +142,7 @@ def adapt_generator(
         UserError: no way to call it was found.
     """
     module = module.eval().requires_grad_(False)
-    if isinstance(module, StyleGAN2Generator | WrappedGenerator):
+    if isinstance(module, StyleGAN2Generator | R3GANGenerator | WrappedGenerator):
         refuse_options(name, latent_prior, value_range)
         return module
     if latent_prior is None and value_range is None and _has_interface(module):

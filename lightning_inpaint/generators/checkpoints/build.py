@@ -13,7 +13,7 @@ from torch import Tensor
 from ...errors import UserError
 from ..stylegan2 import StyleGAN2Generator
 
-__all__ = ["build_stylegan2", "channel_rule"]
+__all__ = ["build_stylegan2", "channel_rule", "check_finite", "check_shapes"]
 
 _LIMITS = {  # inclusive; generous against anything published, small against memory
     "z_dim": (1, 16384),
@@ -49,8 +49,8 @@ def build_stylegan2(
     with torch.device("meta"):  # shapes only: nothing is allocated until they agree with the file
         wanted = StyleGAN2Generator(**config).state_dict()
     state = {k: v for k, v in tensors.items() if not k.endswith("resample_filter")}
-    _check_shapes(wanted, state, source)
-    _check_finite(state, source)
+    check_shapes(wanted, state, source)
+    check_finite(state, source)
     generator = StyleGAN2Generator(**config)
     if any(v.dtype == torch.float64 for v in state.values()):
         generator.double()
@@ -122,7 +122,8 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < 1e30
 
 
-def _check_shapes(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
+def check_shapes(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
+    """Refuse tensors whose names or shapes are not the wanted ones, or that hold no numbers."""
     missing = [k for k in wanted if k not in state]
     extra = [k for k in state if k not in wanted]
     if missing or extra:
@@ -140,7 +141,8 @@ def _check_shapes(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], sou
             )
 
 
-def _check_finite(state: Mapping[str, Tensor], source: str) -> None:
+def check_finite(state: Mapping[str, Tensor], source: str) -> None:
+    """Refuse tensors with values that are not finite."""
     for name, tensor in state.items():
         # The sum of a finite tensor may overflow float16, never float64.
         if not math.isfinite(float(tensor.sum(dtype=torch.float64))):

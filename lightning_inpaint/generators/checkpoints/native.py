@@ -1,7 +1,8 @@
 """The project's own file form: safetensors with the constructor arguments in its metadata.
 
-Metadata (texts): ``format`` = "lightning-inpaint", ``config`` = JSON of the constructor arguments,
-``class_names`` = JSON list or null, ``sha256`` of all tensor bytes in order of their names.
+Metadata (texts): ``format`` = "lightning-inpaint", ``network`` = "stylegan2" (the default) or "r3gan",
+``config`` = JSON of the constructor arguments, ``class_names`` = JSON list or null, ``sha256`` of all tensor
+bytes in order of their names.
 Weights may be float16 on disk; they are float32 in memory.
 """
 
@@ -20,8 +21,10 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 from ...files import whole_file
+from ..r3gan import R3GANGenerator
 from ..stylegan2 import StyleGAN2Generator
 from .build import build_stylegan2
+from .r3gan import build_r3gan
 
 __all__ = ["load_native", "read_header", "save_generator", "write_tensors"]
 
@@ -40,7 +43,7 @@ def save_generator(
     """Write a native generator as one safetensors file, complete or not at all.
 
     Args:
-        generator: a :class:`StyleGAN2Generator`.
+        generator: a :class:`StyleGAN2Generator` or :class:`R3GANGenerator`.
         path: where to; its folder is made. The file appears under this name only when it is whole.
         dtype: type on disk: float16 halves the file (relative error 5e-4), float32 is exact.
 
@@ -51,10 +54,10 @@ def save_generator(
         UserError: the generator is not a native one, the type is unknown, or float16 overflows.
     """
     path = Path(path)
-    if not isinstance(generator, StyleGAN2Generator):
+    if not isinstance(generator, StyleGAN2Generator | R3GANGenerator):
         raise UserError(
-            f"{path.name}: only native StyleGAN2 generators can be saved in this form, "
-            f"not {type(generator).__name__}."
+            f"{path.name}: only native StyleGAN2 and R3GAN generators can be saved in this form, "
+            f"not {type(generator).__name__}; a network of your own stays package.module:Class@FILE."
         )
     name = str(dtype).removeprefix("torch.")
     if name not in _DTYPES:
@@ -68,6 +71,7 @@ def save_generator(
             raise UserError(f"{path.name}: tensor {key!r} is not finite in {name}; use float32.")
     metadata = {
         "format": FORMAT,
+        "network": "r3gan" if isinstance(generator, R3GANGenerator) else "stylegan2",
         "config": json.dumps(generator.config),
         "class_names": json.dumps(generator.class_names),
         "sha256": _fingerprint(tensors),
@@ -83,7 +87,7 @@ def write_tensors(tensors: dict[str, Tensor], metadata: dict[str, str], path: Pa
         temporary.write_bytes(save(tensors, metadata))
 
 
-def load_native(path: str | Path) -> StyleGAN2Generator:
+def load_native(path: str | Path) -> StyleGAN2Generator | R3GANGenerator:
     """Read a file that :func:`save_generator` wrote.
 
     Raises:
@@ -97,7 +101,10 @@ def load_native(path: str | Path) -> StyleGAN2Generator:
         raise UserError(
             f"{path.name}: its checksum does not match; fetch or export the file again."
         )
-    return build_stylegan2(config, {k: _widen(v) for k, v in tensors.items()}, source=path.name)
+    wide = {k: _widen(v) for k, v in tensors.items()}
+    if metadata.get("network") == "r3gan":
+        return build_r3gan(config, wide, source=path.name)
+    return build_stylegan2(config, wide, source=path.name)
 
 
 def read_header(path: str | Path) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from ...errors import UserError
 from ..stylegan2 import StyleGAN2Generator
 from .build import build_stylegan2, channel_rule
 from .fields import child, integer, number
-from .records import Persistent, TensorRecord
+from .records import Instance, Persistent, TensorRecord
 from .tensors import TensorReader
 
-__all__ = ["is_nvidia", "load_nvidia"]
+__all__ = ["filter_taps", "is_nvidia", "load_nvidia", "recorded_tensors"]
 
 _MAX_MODULES = 4096  # the published networks have under 100
 _MAX_NAME = 256
@@ -51,16 +51,16 @@ def load_nvidia(content: Any, weights: str, reader: TensorReader) -> StyleGAN2Ge
     network = content if isinstance(content, Persistent) else content.get(weights)
     if not isinstance(network, Persistent):
         raise UserError(f"{source}: it holds no {weights}; choose the other of G_ema and G.")
-    tensors = _state_dict(network, reader)
+    tensors = recorded_tensors(network, reader)
     config = _describe(network, tensors, source)
     return build_stylegan2(config, tensors, source=source)
 
 
-def _state_dict(network: Persistent, reader: TensorReader) -> dict[str, Tensor]:
+def recorded_tensors(network: Persistent | Instance, reader: TensorReader) -> dict[str, Tensor]:
     """The tensors of a recorded ``torch.nn.Module`` under their dotted names."""
     tensors: dict[str, Tensor] = {}
     source = reader.source
-    waiting = [("", network)]
+    waiting: list[tuple[str, Persistent | Instance]] = [("", network)]
     for visited in itertools.count():
         if not waiting:
             return tensors
@@ -71,7 +71,7 @@ def _state_dict(network: Persistent, reader: TensorReader) -> dict[str, Tensor]:
         if len(prefix) > _MAX_NAME:
             break
         for name, value in _entries(module, "_modules", source):
-            if isinstance(value, Persistent):
+            if isinstance(value, Persistent | Instance):
                 waiting.append((f"{prefix}{name}.", value))
             elif value is not None:
                 raise _forged(source, f"{name[:60]!r} is not a network module")
@@ -82,7 +82,9 @@ def _state_dict(network: Persistent, reader: TensorReader) -> dict[str, Tensor]:
     raise _forged(source, "it has far too many modules")
 
 
-def _tensor_entries(module: Persistent, source: str) -> Iterator[tuple[str, TensorRecord]]:
+def _tensor_entries(
+    module: Persistent | Instance, source: str
+) -> Iterator[tuple[str, TensorRecord]]:
     for group in ("_parameters", "_buffers"):
         for name, value in _entries(module, group, source):
             if isinstance(value, TensorRecord):
@@ -95,7 +97,7 @@ def _forged(source: str, what: str) -> UserError:
     return UserError(f"{source}: damaged or forged: {what}; fetch or export it again.")
 
 
-def _entries(module: Persistent, group: str, source: str) -> list[tuple[str, Any]]:
+def _entries(module: Persistent | Instance, group: str, source: str) -> list[tuple[str, Any]]:
     entries = module.state.get(group, {})
     named = isinstance(entries, dict) and all(isinstance(k, str) for k in entries)
     if not named or any(len(k) > _MAX_NAME for k in entries):

@@ -15,6 +15,7 @@ from .fitting import Chosen, choose_part
 from .native import load_native, read_safetensors
 from .nvidia import is_nvidia, load_nvidia
 from .pickles import read_pickle
+from .r3gan import is_r3gan, load_r3gan
 from .rosinality import is_rosinality, load_rosinality
 from .tensors import TensorReader
 from .torch_files import is_torch_file, read_torch_file
@@ -25,7 +26,7 @@ READABLE = (".pkl", ".pt", ".pth", ".safetensors", ".ckpt", ".tar", ".bin")
 
 
 def read_checkpoint(path: str | Path, weights: str = "G_ema") -> nn.Module:
-    """Read a generator from NVIDIA's ``.pkl``, rosinality's ``.pt`` or our ``.safetensors``.
+    """Read a generator from NVIDIA's or R3GAN's ``.pkl``, rosinality's ``.pt`` or our ``.safetensors``.
 
     Args:
         path: the file.
@@ -41,13 +42,15 @@ def read_checkpoint(path: str | Path, weights: str = "G_ema") -> nn.Module:
             return load_native(path)
         content = open_plain(path)
         reader = TensorReader(path.name, path.stat().st_size)
+        if is_r3gan(content):
+            return load_r3gan(content, weights, reader)
         if is_nvidia(content):
             return load_nvidia(content, weights, reader)
         if is_rosinality(content):
             return load_rosinality(content, weights, reader)
     raise UserError(
-        f"{path.name}: readable, but it holds no generator of a known kind (NVIDIA's G_ema or "
-        "rosinality's g_ema); for a network of your own use package.module:Class@FILE."
+        f"{path.name}: readable, but it holds no generator of a known kind (NVIDIA's or R3GAN's "
+        "G_ema, or rosinality's g_ema); for a network of your own use package.module:Class@FILE."
     )
 
 
@@ -108,7 +111,8 @@ def open_plain(path: str | Path, training: bool = False) -> Any:
     if head.startswith(b"version https://git-lfs"):
         hint = "a Git LFS pointer, not the file itself"
     raise UserError(
-        f"{path.name}: expected NVIDIA's .pkl, rosinality's .pt or our .safetensors, but this is {hint}."
+        f"{path.name}: expected NVIDIA's or R3GAN's .pkl, rosinality's .pt or our .safetensors, but this "
+        f"is {hint}."
     )
 
 

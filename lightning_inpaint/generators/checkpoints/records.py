@@ -156,6 +156,10 @@ def _opaque(name: str) -> Callable[..., Opaque]:
     return lambda *_: Opaque(name)
 
 
+def _instance(name: str) -> Callable[..., Instance]:
+    return lambda *_: Instance(name)
+
+
 def _empty() -> dict[str, Any]:
     return {}
 
@@ -195,6 +199,36 @@ NEW_OBJECTS: dict[Symbol, Callable[..., Any]] = {
     Symbol("argparse", "Namespace"): _opaque("argparse.Namespace"),
 }
 
+# R3GAN pickles its networks as they are: their classes, and those of torch inside them.
+_R3GAN = {
+    "training.networks": ("Discriminator", "Generator"),
+    "R3GAN.Networks": (
+        *(
+            "Convolution",
+            "Discriminator",
+            "DiscriminatorStage",
+            "DiscriminativeBasis",
+            "DownsampleLayer",
+        ),
+        *("GenerativeBasis", "Generator", "GeneratorStage", "ResidualBlock", "UpsampleLayer"),
+    ),
+    "R3GAN.FusedOperators": ("BiasedActivationCUDA", "BiasedActivationReference"),
+    "R3GAN.Resamplers": tuple(
+        f"{kind}{way}sampler{form}"
+        for kind in ("Interpolative", "Inplace")
+        for way in ("Up", "Down")
+        for form in ("CUDA", "Reference")
+    ),
+    "torch.nn.modules.container": ("ModuleList", "Sequential"),
+    "torch.nn.modules.conv": ("Conv2d",),
+    "torch.nn.modules.linear": ("Linear",),
+}
+NEW_OBJECTS |= {
+    Symbol(module, name): _instance(f"{module}.{name}")
+    for module, names in _R3GAN.items()
+    for name in names
+}
+
 STORAGE_DTYPES: dict[Symbol, torch.dtype] = {
     Symbol("torch", f"{name}Storage"): dtype
     for name, dtype in {
@@ -213,7 +247,7 @@ STORAGE_DTYPES: dict[Symbol, torch.dtype] = {
 
 INERT_NAMES: frozenset[Symbol] = frozenset(STORAGE_DTYPES) | {
     Symbol("numpy", "ndarray"),
-    *(Symbol("torch", f"float{bits}") for bits in (16, 32, 64)),
+    *(Symbol("torch", name) for name in ("bfloat16", "float16", "float32", "float64")),
 }
 
 # What a training checkpoint may hold besides tensors, of Python's own library and of two large ones; all
