@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser
 
 from .. import training
@@ -45,17 +45,6 @@ def options(ckpt_path: str | None = None) -> None:
     """
 
 
-# The callbacks of a training, by the name that their options begin with.
-CALLBACKS = {
-    "average": callbacks.AverageGenerator,
-    "guard": callbacks.DivergenceGuard,
-    "samples": callbacks.SampleGrid,
-    "throughput": callbacks.Throughput,
-    "export": callbacks.ExportGenerator,
-    "checkpoint": ModelCheckpoint,
-}
-
-
 class FitParser(JobParser):
     """The parser of ``fit``."""
 
@@ -68,21 +57,11 @@ class FitCLI(JobCLI):
     parser_class = FitParser
 
     def __init__(self, args: Sequence[str]) -> None:
-        super().__init__(
-            "fit",
-            training.GeneratorTraining,
-            TrainingPictures,
-            args,
-            seed_everything_default=0,
-            trainer_defaults={"logger": False, "default_root_dir": "runs", "max_epochs": -1},
-        )
+        super().__init__("fit", training.GeneratorTraining, TrainingPictures, args)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Options of ``fit`` itself and of its callbacks; what the options tell each other."""
-        parser.add_function_arguments(options)
-        for name, callback in CALLBACKS.items():
-            parser.add_lightning_class_args(callback, name)
-        parser.set_defaults({"checkpoint.save_last": True, "checkpoint.every_n_train_steps": 500})
+        """What the options tell each other."""
+        super().add_arguments_to_parser(parser)
         parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", _checkpoints)
         parser.link_arguments("model.resolution", "data.resolution")
         for name in ("num_classes", "class_names"):

@@ -8,7 +8,7 @@ import re
 from importlib import import_module
 from typing import Any
 
-__all__ = ["explain"]
+__all__ = ["explain", "imported"]
 
 WORDS = {
     "int": "a whole number",
@@ -237,10 +237,13 @@ def _path(message: str) -> list[str]:
 def _class(message: str) -> type | None:
     """The class whose options a message speaks of."""
     paths = [quoted or given for quoted, given in _CLASS.findall(message)]
-    return _imported(paths[-1]) if paths else None
+    return imported(paths[-1]) if paths else None
 
 
-def _imported(path: str) -> Any:
+def imported(path: str | type) -> Any:
+    """What an import path names; None if there is nothing. A class stays as it is."""
+    if not isinstance(path, str):
+        return path
     module, _, name = path.rpartition(".")
     try:
         return getattr(import_module(module), name)
@@ -268,9 +271,9 @@ def _classes(parser: Any, option: str) -> dict[str, Any]:
     if named:
         return dict(named)
     paths = get_all_subclass_paths(action._typehint)
-    return {path.rpartition(".")[2]: _imported(path) for path in paths}
+    return {path.rpartition(".")[2]: imported(path) for path in paths}
 
 
 def _default_options(parser: Any, option: str) -> list[str]:
     default = parser.get_defaults(skip_validation=True).get(option)
-    return _options(_imported(default["class_path"])) if default else []
+    return _options(imported(default["class_path"])) if default else []

@@ -11,7 +11,8 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from ..configs import find_config
 from ..errors import UserError
-from .mistakes import explain
+from .jobs import JOBS
+from .mistakes import explain, imported
 from .program import program
 
 __all__ = ["JobCLI", "JobParser", "import_path", "short_names"]
@@ -68,7 +69,7 @@ class JobCLI(LightningCLI):
     Args:
         command: name of the command.
         model: class of the module.
-        data: class of the data module.
+        data: class of the data module, or the base of those that ``--data`` chooses from.
         args: words of the command line.
         options: further options of LightningCLI.
     """
@@ -78,17 +79,34 @@ class JobCLI(LightningCLI):
     def __init__(
         self, command: str, model: type, data: type, args: Sequence[str], **options: Any
     ) -> None:
+        self.job = JOBS[command]
         super().__init__(
             model,
             data,
             run=False,
             args=list(args),
             save_config_callback=None,
+            seed_everything_default=self.job.seed,
             auto_configure_optimizers=False,
+            trainer_defaults=dict(self.job.trainer),
             parser_class=type(self).parser_class,
             parser_kwargs={"prog": f"{program()} {command}", "allow_abbrev": False},
             **options,
         )
+
+    def add_arguments_to_parser(self, parser: Any) -> None:
+        """The command's own options, the callbacks, and what is chosen by name."""
+        parser.add_function_arguments(imported(self.job.own))
+        for name, path in self.job.callbacks.items():
+            parser.add_lightning_class_args(imported(path), name)
+        for option, choices in self.job.choices.items():
+            classes = imported(choices) if isinstance(choices, str) else choices
+            short_names(parser, option, {name: imported(each) for name, each in classes.items()})
+        parser.chosen = tuple(self.job.choices)
+        for option, value in self.job.defaults.items():
+            if option in self.job.choices:
+                value = {"class_path": import_path(imported(f"{value}"))}
+            parser.set_defaults({option: value})
 
     def init_parser(self, **options: Any) -> LightningArgumentParser:
         """A parser that knows the presets by name."""

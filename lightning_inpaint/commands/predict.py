@@ -10,10 +10,9 @@ from typing import Any
 from pytorch_lightning.cli import LightningArgumentParser
 
 from .. import callbacks, datamodules
-from ..module import DEFAULT_SAMPLER, LatentInpainter
+from ..module import LatentInpainter
 from ..notices import quieten
-from ..optim import SAMPLERS
-from .parsing import JobCLI, JobParser, import_path, short_names
+from .parsing import JobCLI, JobParser
 from .program import program
 from .stopping import Interrupted
 
@@ -43,13 +42,9 @@ def options(output_dir: str = "outputs", overwrite: bool = False, animate: int =
     """
 
 
-PICTURES = (datamodules.GeneratedMasks, datamodules.FolderMasks, datamodules.CIFAR10Masks)
-
-
 class PredictParser(JobParser):
     """The parser of ``predict``."""
 
-    chosen = ("data", "model.sampler")
     hint = "pictures are given by --data FolderMasks --data.images FILE_OR_FOLDER"
 
 
@@ -59,37 +54,17 @@ class PredictCLI(JobCLI):
     parser_class = PredictParser
 
     def __init__(self, args: Sequence[str]) -> None:
-        super().__init__(
-            "predict",
-            LatentInpainter,
-            datamodules.MaskedPictures,
-            args,
-            subclass_mode_data=True,
-            seed_everything_default=False,
-            trainer_defaults={
-                "logger": False,
-                "enable_model_summary": False,
-                "enable_checkpointing": False,
-            },
-        )
+        pictures = datamodules.MaskedPictures
+        super().__init__("predict", LatentInpainter, pictures, args, subclass_mode_data=True)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Options of ``predict`` itself and of the writer; what the options tell each other."""
-        parser.add_function_arguments(options)
-        parser.add_lightning_class_args(callbacks.CompletionWriter, "writer")
+        """What the options tell each other."""
+        super().add_arguments_to_parser(parser)
         parser.link_arguments("output_dir", "writer.output_dir")
         parser.link_arguments("overwrite", "writer.overwrite")
         parser.link_arguments("model.generator", "data.init_args.generator")
         for name, value in {"image_size": _resolution, "class_names": _class_names}.items():
             parser.link_arguments("model", f"data.init_args.{name}", value, apply_on="instantiate")
-        parser.set_defaults(
-            {
-                "data": {"class_path": import_path(datamodules.GeneratedMasks)},
-                "model.sampler": {"class_path": import_path(DEFAULT_SAMPLER)},
-            }
-        )
-        short_names(parser, "data", {each.__name__: each for each in PICTURES})
-        short_names(parser, "model.sampler", SAMPLERS)
 
     def instantiate_trainer(self, **options: Any) -> Any:
         """The trainer, with what is shown and written beside the completions."""

@@ -62,6 +62,10 @@ def main(args: Sequence[str] | None = None) -> int:
         return complain(f"{name!r} is no command: {hint}")
     try:
         with stopping_on_signals():
+            from . import help
+
+            if help.shown(name, rest):
+                return 0
             status = import_module(f".{name}", __package__).main(rest)
             return int(status)
     except ArgumentError as error:  # the library names arguments
