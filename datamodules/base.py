@@ -14,7 +14,7 @@ from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
-from ..errors import UserError
+from ..errors import ArgumentError
 from ..images.source import LateOriginal, PictureInfo
 from ..inference.parts import PART
 from ..inference.sizing import largest_batch
@@ -60,13 +60,15 @@ class MaskedPictures(LightningDataModule):
         # when a resumed run has less left than there are devices, some have nothing to do
         self.allow_zero_length_dataloader_with_multiple_devices = True
         if batch_size != "auto" and batch_size < 1:
-            raise UserError(f"--data.batch_size is {batch_size}, and must be at least 1, or auto.")
+            raise ArgumentError(
+                f"`batch_size` is {batch_size}, and must be at least 1, or auto.", "data"
+            )
         if limit is not None and limit < 1:
-            raise UserError(
-                f"--data.limit is {limit}, and must be at least 1 (or null for no limit)."
+            raise ArgumentError(
+                f"`limit` is {limit}, and must be at least 1 (or null for no limit).", "data"
             )
         if num_workers < 0:
-            raise UserError(f"--data.num_workers is {num_workers}, and must be at least 0.")
+            raise ArgumentError(f"`num_workers` is {num_workers}, and must be at least 0.", "data")
         # the subclass's options, for records of the run
         self.save_hyperparameters(logger=False, ignore=list(self.unrecorded))
         self.batch_size: BatchSize = batch_size
@@ -178,8 +180,8 @@ class MaskedPictures(LightningDataModule):
             return
         part, _, parts = shard.partition("/")
         if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-            raise UserError(
-                f"--data.shard is {shard!r}, and must be like 3/16, from 1/16 to 16/16."
+            raise ArgumentError(
+                f"`shard` is {shard!r}, and must be like 3/16, from 1/16 to 16/16.", "data"
             )
         self.order = self.order[int(part) - 1 :: int(parts)]
         self.whole = len(self.order)
@@ -210,9 +212,10 @@ class MaskedPictures(LightningDataModule):
         if self.trainer is not None:
             world, rank = self.trainer.world_size, self.trainer.global_rank
         if 0 < self.whole < world:
-            raise UserError(
+            raise ArgumentError(
                 f"{self.whole} pictures cannot be shared by {world} devices: "
-                f"pass --trainer.devices {self.whole} or fewer."
+                f"pass `trainer.devices` {self.whole} or fewer.",
+                "data",
             )
         block = self.block_size(world)
         return DataLoader(

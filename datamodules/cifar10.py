@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import ArgumentError, UserError
 from .base import BatchSize, MaskedPictures
 from .collate import Sample
 from .masks import resolve_masks
@@ -50,7 +50,7 @@ class CIFAR10Masks(MaskedPictures):
     ) -> None:
         super().__init__(batch_size, limit, seed, num_workers)
         if split not in ("test", "train"):
-            raise UserError(f"--data.split is {split!r}, and must be test or train.")
+            raise ArgumentError(f"`split` is {split!r}, and must be test or train.", "data")
         self.root = root
         self.split = split
         self.download = download
@@ -100,9 +100,10 @@ class CIFAR10Masks(MaskedPictures):
         try:
             return CIFAR10(self.root, train=self.split == "train", download=download)
         except RuntimeError:
-            raise UserError(
-                f"{self.root}: CIFAR-10 is not there, or damaged: pass --data.download true to "
-                "download it (163 MB), or complete pictures of your own with --data FolderMasks."
+            raise ArgumentError(
+                f"{self.root}: CIFAR-10 is not there, or damaged: pass `download=True` to "
+                "download it (163 MB), or complete pictures of your own with `data=FolderMasks`.",
+                "data",
             ) from None
         except OSError as error:
             raise UserError(f"CIFAR-10 could not be downloaded to {self.root}: {error}.") from None

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import ArgumentError
 from .base import BatchSize, MaskedPictures
 from .collate import Sample
 from .fitting import FITS, Fit
@@ -63,8 +63,8 @@ class FolderMasks(MaskedPictures):
     ) -> None:
         super().__init__(batch_size, limit, seed, num_workers)
         if fit not in FITS:
-            raise UserError(
-                f"--data.fit is {fit!r}, and must be {', '.join(FITS[:-1])} or {FITS[-1]}."
+            raise ArgumentError(
+                f"`fit` is {fit!r}, and must be {', '.join(FITS[:-1])} or {FITS[-1]}.", "data"
             )
         self.images = Path(images).expanduser()
         self.masks = masks

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import ArgumentError
 from ..generators.identity import weights_digest
 from ..images.levels import to_uint8
 from .base import BatchSize, MaskedPictures
@@ -59,7 +59,7 @@ class GeneratedMasks(MaskedPictures):
     ) -> None:
         super().__init__(batch_size, limit, seed, num_workers)
         if num < 1:
-            raise UserError(f"--data.num is {num}, and must be at least 1.")
+            raise ArgumentError(f"`num` is {num}, and must be at least 1.", "data")
         self.generator = generator
         self.num = num
         self.label = label
@@ -91,11 +91,13 @@ class GeneratedMasks(MaskedPictures):
         names = self._network.class_names or [str(number) for number in range(classes)]
         wanted = self.label if isinstance(self.label, list) else [self.label]
         if not wanted:
-            raise UserError("--data.label is an empty list; pass null for all the classes in turn.")
+            raise ArgumentError(
+                "`label` is an empty list; pass null for all the classes in turn.", "data"
+            )
         labels = [label_index(label, names) for label in wanted]
         if min(labels) < 0:
-            raise UserError(
-                "--data.label -1: a generator with classes needs one to make a picture."
+            raise ArgumentError(
+                "`label` -1: a generator with classes needs one to make a picture.", "data"
             )
         return labels
 

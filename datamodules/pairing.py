@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import ArgumentError
 from .listing import list_pictures, stem
 from .pictures import read_alpha, read_mask
 from .references import FileRef, PictureError, printable
@@ -99,7 +99,9 @@ class AlphaMasks:
     def variants(self, picture: PictureKey) -> list[MaskVariant]:
         """The picture's own alpha channel."""
         if picture.file is None:
-            raise UserError("--data.masks alpha needs picture files: use --data FolderMasks.")
+            raise ArgumentError(
+                "`masks=alpha` needs picture files: use `data=FolderMasks`.", "data"
+            )
         return [MaskVariant("", picture.file)]
 
     def load(self, variant: MaskVariant, picture_id: str, resolution: int) -> np.ndarray:
@@ -123,7 +125,7 @@ class PairedMasks:
         self._by_key: dict[str, list[MaskVariant]] = {}
         listing = list_pictures(path)
         if not listing.files:
-            raise UserError(f"{path}: there are no masks in it (--data.masks).")
+            raise ArgumentError(f"{path}: there are no masks in it (`masks`).", "data")
         names = [stem(name) for name, _ in listing.files]
         self._root = common_root(names)
         for name, (_, file) in zip(names, listing.files, strict=True):

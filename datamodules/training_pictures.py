@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from ..errors import UserError
+from ..errors import ArgumentError, UserError
 from .labels import CIFAR10_CLASSES
 from .listing import list_pictures
 from .pictures import read_picture
@@ -124,12 +124,13 @@ class TrainingPictures(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         if resolution < 8 or resolution & (resolution - 1):
-            raise UserError(
+            raise ArgumentError(
                 f"The resolution is {resolution}, and must be a power of two from 8 on: pass "
-                "another --model.resolution."
+                "another `model.resolution`.",
+                "data",
             )
         if batch_size < 1:
-            raise UserError(f"--data.batch_size is {batch_size}, and must be at least 1.")
+            raise ArgumentError(f"`batch_size` is {batch_size}, and must be at least 1.", "data")
         self.path, self.root, self.download = path, root, download
         self.resolution, self.resize, self.conditional = resolution, resize, conditional
         self.batch_size, self.mirror, self.limit, self.seed = batch_size, mirror, limit, seed
@@ -163,9 +164,10 @@ class TrainingPictures(pl.LightningDataModule):
         """Read the pictures; see :attr:`pictures` for what may be wrong with them."""
         count = len(self.pictures.image)
         if count < self.batch_size:
-            raise UserError(
+            raise ArgumentError(
                 f"{self.path or self.root}: {count} pictures do not fill one batch: pass "
-                f"--data.batch_size {count} or less."
+                f"`batch_size` {count} or less.",
+                "data",
             )
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -176,9 +178,10 @@ class TrainingPictures(pl.LightningDataModule):
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
         if self.batch_size % world:
-            raise UserError(
-                f"--data.batch_size is {self.batch_size}, and must be a multiple of the "
-                f"{world} devices."
+            raise ArgumentError(
+                f"`batch_size` is {self.batch_size}, and must be a multiple of the "
+                f"{world} devices.",
+                "data",
             )
         batches = TrainingBatches(
             self.pictures,
@@ -221,9 +224,10 @@ class TrainingPictures(pl.LightningDataModule):
         conditional = self.conditional and len(names) > 1
         if conditional and "" in names:
             loose = listing.files[classes.index("")][0]
-            raise UserError(
+            raise ArgumentError(
                 f"{path}: {loose} lies outside the class folders: move it into one, or pass "
-                "--data.conditional false."
+                "`conditional=False`.",
+                "data",
             )
         if conditional:
             _refuse_empty_classes(path, names)
@@ -240,18 +244,20 @@ class TrainingPictures(pl.LightningDataModule):
         if (height, width) == (side, side):
             return picture
         if not self.resize:
-            raise UserError(
+            raise ArgumentError(
                 f"{file}: the picture is {width}x{height} pixels and the resolution is {side}x{side}: "
-                "pass --data.resize true to crop pictures to a square and scale them."
+                "pass `resize=True` to crop pictures to a square and scale them.",
+                "data",
             )
         fitted = ImageOps.fit(Image.fromarray(picture), (side, side), Image.Resampling.LANCZOS)
         return np.asarray(fitted)
 
     def _read_cifar(self) -> Pictures:
         if self.resolution != 32:
-            raise UserError(
-                f"The resolution is {self.resolution}, and CIFAR-10 has 32x32 pictures: pass --data.path "
-                "with a folder or zip of your own."
+            raise ArgumentError(
+                f"The resolution is {self.resolution}, and CIFAR-10 has 32x32 pictures: pass `path` "
+                "with a folder or zip of your own.",
+                "data",
             )
         whole = read_cifar(self.root, self.download)
         kept = _first_of_each([str(k) for k in whole.label.tolist()], self.limit)
@@ -274,9 +280,10 @@ def read_cifar(root: str, download: bool = False, train: bool = True) -> Picture
     try:
         data = CIFAR10(root, train=train, download=download)
     except RuntimeError:
-        raise UserError(
-            f"{root}: CIFAR-10 is not there, or damaged: pass --data.download true to "
-            "download it (163 MB), or --data.path with a folder or zip of pictures."
+        raise ArgumentError(
+            f"{root}: CIFAR-10 is not there, or damaged: pass `download=True` to "
+            "download it (163 MB), or `path` with a folder or zip of pictures.",
+            "data",
         ) from None
     except OSError as error:
         raise UserError(f"CIFAR-10 could not be downloaded to {root}: {error}.") from None

@@ -19,8 +19,8 @@ class ArgumentError(UserError):
     Args:
         sentence: it names arguments in backticks, with a value where one is to be written: "`chains` is 0;
             it must be at least 1", "pass `resize=True`".
-        place: where the arguments belong to: ``model``, ``data`` or ``evaluation``. Those of other places have
-            a name with a dot: "`trainer.devices`".
+        place: where the arguments belong to: ``model``, ``data``, or nowhere (empty). Those of other places
+            have a name with a dot: "`trainer.devices`".
     """
 
     def __init__(self, sentence: str, place: str = "model") -> None:
@@ -40,10 +40,14 @@ class ArgumentError(UserError):
         place, dot, rest = name.partition(".")
         if not dot or place not in _PLACES:
             place, rest = self.place, name
-        flag = prefixes.get(place, f"--{place}.") + rest
+        flag = f"--{name}" if name in _PLACES else prefixes.get(place, _begin(place)) + rest
         return flag if value is None else f"{flag} {_WRITTEN.get(value, value)}"
 
 
+def _begin(place: str) -> str:
+    return f"--{place}." if place else "--"
+
+
 _ARGUMENT = re.compile(r"`([a-z][a-z0-9_.]*)(?:=([^`]+))?`")
-_PLACES = ("model", "data", "trainer", "writer", "evaluation")
+_PLACES = ("model", "data", "trainer", "writer")
 _WRITTEN = {"True": "true", "False": "false", "None": "null"}

@@ -16,7 +16,7 @@ def main(args: list[str]) -> int:
     try:
         return run(evaluate, args)
     except ArgumentError as error:
-        raise UserError(error.flagged(data="--", evaluation="--")) from error
+        raise UserError(error.flagged(data="--")) from error
 
 
 def evaluate(

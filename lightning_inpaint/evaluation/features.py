@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import ArgumentError
 from ..images.levels import from_uint8
 from .classifier import Classifier
 
@@ -48,28 +48,32 @@ class Judge(NamedTuple):
     class_names: tuple[str, ...] | None
 
 
-def load_judge(path: str | Path | None = None, option: str = "--classifier") -> Judge:
+def load_judge(
+    path: str | Path | None = None, option: str = "classifier", place: str = ""
+) -> Judge:
     """Read a classifier that ``benchmarks/train_classifier.py`` wrote; None = the bundled one.
 
     Args:
         path: of the file.
-        option: that named it, for the message.
+        option: argument that named it, for the message.
+        place: where that argument belongs to (:class:`~lightning_inpaint.errors.ArgumentError`).
 
     Raises:
         UserError: there is no such file, or it is something else.
     """
     path = Path(path) if path else BUNDLED_CLASSIFIER
     if not path.is_file():
-        raise UserError(
-            f"{option} {path}: there is no such file; benchmarks/train_classifier.py makes one."
+        raise ArgumentError(
+            f"`{option}={path}`: there is no such file; benchmarks/train_classifier.py makes one.",
+            place,
         )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         classifier = Classifier.from_file(path)
     except (SafetensorError, KeyError, RuntimeError):
-        raise UserError(
-            f"{option} {path}: not a classifier that benchmarks/train_classifier.py wrote."
+        raise ArgumentError(
+            f"`{option}={path}`: not a classifier that benchmarks/train_classifier.py wrote.", place
         ) from None
     name = f"classifier {path.stem}"
     if "test_accuracy" in metadata:
@@ -90,10 +94,11 @@ def inception() -> nn.Module:
         network = FrechetInceptionDistance(feature=2048).inception
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f"--features inception: the network is not available here ({reason}); install "
+        raise ArgumentError(
+            f"`features=inception`: the network is not available here ({reason}); install "
             "torch-fidelity where its weights (91 MB) can be downloaded, or take "
-            "--features classifier."
+            "`features=classifier`.",
+            "",
         ) from None
     return network
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
-from ..errors import UserError
+from ..errors import ArgumentError, UserError
 from ..files import whole_file, write_text
 from ..generators.stylegan2 import StyleGAN2Generator
 from ..images.levels import from_uint8
@@ -134,9 +134,11 @@ def _check(
     generator: Any, pictures: Tensor, labels: Tensor, samples: int, truncation: float
 ) -> None:
     if not 0 < truncation <= 1:
-        raise UserError(f"--truncation is {truncation}; it must be above 0, and 1 at most.")
+        raise ArgumentError(f"`truncation` is {truncation}; it must be above 0, and 1 at most.", "")
     if truncation != 1 and not isinstance(generator, StyleGAN2Generator):
-        raise UserError("--truncation is for StyleGAN2 generators, and this is none: leave it out.")
+        raise ArgumentError(
+            "`truncation` is for StyleGAN2 generators, and this is none: leave it out.", ""
+        )
     if pictures.shape[-1] != generator.resolution:
         raise UserError(
             f"The generator draws {generator.resolution} pixels per side and the real pictures have "
@@ -145,11 +147,12 @@ def _check(
     if len(pictures) != len(labels):
         raise UserError(f"There are {len(pictures)} real pictures and {len(labels)} labels.")
     if samples < SHOWN:
-        raise UserError(f"--samples is {samples}, and must be at least {SHOWN}.")
+        raise ArgumentError(f"`samples` is {samples}, and must be at least {SHOWN}.", "")
     if len(pictures) < 2 * samples:
-        raise UserError(
+        raise ArgumentError(
             f"{samples} samples need {2 * samples} real pictures to compare with and there are "
-            f"{len(pictures)}: pass --samples {len(pictures) // 2} or less."
+            f"{len(pictures)}: pass `samples` {len(pictures) // 2} or less.",
+            "",
         )
 
 
@@ -194,12 +197,14 @@ def _accuracy_score(
     seed: int,
 ) -> dict[str, Any]:
     if test_pictures is None or test_labels is None:
-        raise UserError("--accuracy_score needs real test pictures: pass --test_path.")
+        raise ArgumentError("`accuracy_score` needs real test pictures: pass `test_path`.", "")
     pictures, labels = sample(
         generator, count, seed + 1, truncation
     )  # others than the rest is measured on
     if labels is None or not _small(generator):
-        raise UserError("--accuracy_score needs a class-conditional generator of 32x32 pixels.")
+        raise ArgumentError(
+            "`accuracy_score` needs a class-conditional generator of 32x32 pixels.", ""
+        )
     score = classification_accuracy_score(pictures, labels, test_pictures, test_labels, seed=seed)
     name = f"a fresh classifier trained on {count} samples, {len(test_labels)} real test pictures"
     return _figure(score) | {"better": "higher", "measured_with": name}
@@ -229,8 +234,8 @@ def write_report(result: dict[str, Any], path: str | Path) -> None:
     try:
         write_text(path, text)
     except OSError as error:
-        raise UserError(
-            f"--output {path}: cannot be written ({error.strerror or error})."
+        raise ArgumentError(
+            f"`output={path}`: cannot be written ({error.strerror or error}).", ""
         ) from None
 
 

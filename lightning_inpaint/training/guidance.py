@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import ArgumentError
 from ..evaluation.classifier import Classifier
 from ..evaluation.features import load_judge
 from .pretrained import leave_out
@@ -67,10 +67,10 @@ def load_guide(
     Raises:
         UserError: it cannot be read, or it knows other classes or pictures of another size.
     """
-    judge = load_judge(bundled_or_file(path, "guide"), "--model.guide")
+    judge = load_judge(bundled_or_file(path, "guide"), "guide", "model")
     if resolution != 32:
-        raise UserError(
-            f"--model.guide {path} sees pictures of 32 pixels, and --model.resolution is {resolution}: "
+        raise ArgumentError(
+            f"`guide={path}` sees pictures of 32 pixels, and `resolution` is {resolution}: "
             "leave it out."
         )
     count = judge.classifier.head.out_features
@@ -80,8 +80,8 @@ def load_guide(
     if not same:
         known = ", ".join(judge.class_names or (f"{count} without names",))
         ours = ", ".join(class_names or (f"{num_classes} without names",))
-        raise UserError(
-            f"--model.guide {path} knows other classes ({known}) than the data has ({ours}): train one "
+        raise ArgumentError(
+            f"`guide={path}` knows other classes ({known}) than the data has ({ours}): train one "
             "on them (benchmarks/train_classifier.py), or leave it out."
         )
     return Guide(judge.classifier)

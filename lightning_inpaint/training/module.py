@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from ..errors import UserError
+from ..errors import ArgumentError
 from ..generators.stylegan2 import StyleGAN2Generator
 from ..images.levels import from_uint8
 from .augment import diff_augment, operations
@@ -163,9 +163,7 @@ class GeneratorTraining(pl.LightningModule):
         if guide is not None:
             self.guide = load_guide(guide, resolution, num_classes, class_names)
         elif matching:
-            raise UserError(
-                "--model.matching compares features of a classifier: pass --model.guide."
-            )
+            raise ArgumentError("`matching` compares features of a classifier: pass `guide`.")
         self.energy = None
         if matching and self.guide is not None:
             self.energy = EnergyDistance(num_classes, self.guide.width)
@@ -227,9 +225,9 @@ class GeneratorTraining(pl.LightningModule):
         """
         draws, group = self.draws, self.hparams.group
         if group and len(batch["image"]) > group and len(batch["image"]) % group:
-            raise UserError(
-                f"{len(batch['image'])} pictures a step on each device are no multiple of --model.group "
-                f"{group}: pass another --data.batch_size."
+            raise ArgumentError(
+                f"{len(batch['image'])} pictures a step on each device are no multiple of `group` "
+                f"{group}: pass another `data.batch_size`."
             )
         real = from_uint8(batch["image"], self.dtype)
         real = real.contiguous(memory_format=torch.channels_last)
@@ -401,18 +399,16 @@ def _of(scores: Tensor, labels: Tensor | None) -> Tensor:
 
 def _check(resolution: int, augment: str, features: str | None) -> None:
     if resolution < 8 or resolution & (resolution - 1):
-        raise UserError(
-            f"--model.resolution is {resolution}, and must be a power of two from 8 on."
-        )
+        raise ArgumentError(f"`resolution` is {resolution}, and must be a power of two from 8 on.")
     if features is not None and resolution < 16:
-        raise UserError(
-            f"--model.features sees nothing in pictures of {resolution} pixels: pass "
-            "--model.resolution 16 or more, or leave it out."
+        raise ArgumentError(
+            f"`features` sees nothing in pictures of {resolution} pixels: pass "
+            "`resolution=16` or more, or leave it out."
         )
     try:
         operations(augment)
     except ValueError as error:
-        raise UserError(f"--model.augment: {error}.") from None
+        raise ArgumentError(f"`augment`: {error}.") from None
 
 
 def _put_counters(module: Any, state: dict[str, Any], prefix: str, _: Any) -> None:

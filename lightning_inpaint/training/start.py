@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ..errors import UserError
+from ..errors import ArgumentError
 from ..generators import load_generator
 from ..generators.checkpoints.native import write_tensors
 from ..generators.stylegan2 import StyleGAN2Generator
@@ -33,7 +33,7 @@ def start_from(generator: StyleGAN2Generator, name: str) -> None:
     """
     other = load_generator(name)
     if not isinstance(other, StyleGAN2Generator):
-        raise UserError(f"--model.start {name} is no StyleGAN2 generator.")
+        raise ArgumentError(f"`start={name}` is no StyleGAN2 generator.")
     keys = (
         "resolution",
         "num_classes",
@@ -50,8 +50,8 @@ def start_from(generator: StyleGAN2Generator, name: str) -> None:
         if other.config[key] != generator.config[key]
     ]
     if differing:
-        raise UserError(
-            f"--model.start {name} has other settings ({'; '.join(differing)}): pass its own."
+        raise ArgumentError(
+            f"`start={name}` has other settings ({'; '.join(differing)}): pass its own."
         )
     generator.load_state_dict(other.state_dict())
 
@@ -92,19 +92,19 @@ def judge_from(discriminator: nn.Module, name: str) -> None:
         UserError: it cannot be read, or belongs to other settings.
     """
     path = bundled_or_file(name, "discriminator")
-    option = f"--model.start_discriminator {name}"
+    option = f"`start_discriminator={name}`"
     try:
         found = load_file(path)
     except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
+        raise ArgumentError(
             f"{option} cannot be read ({reason}): pass a file that export wrote, or cifar10."
         ) from None
     wanted = {k: v.shape for k, v in discriminator.state_dict().items()}
     if {k: v.shape for k, v in found.items()} != wanted:
-        raise UserError(
-            f"{option} belongs to other settings: pass those of its run (--model.features, "
-            "--model.group, --model.discriminator_base, the classes of the data)."
+        raise ArgumentError(
+            f"{option} belongs to other settings: pass those of its run (`features`, "
+            "`group`, `discriminator_base`, the classes of the data)."
         )
     # The frozen network of those that have one is in no file, and stays.
     discriminator.load_state_dict(found)

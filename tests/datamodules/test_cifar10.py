@@ -74,10 +74,10 @@ def test_a_larger_generator(root):
 def test_missing_data_says_how_to_get_it(tmp_path):
     data = CIFAR10Masks(str(tmp_path))
     data.prepare_data()
-    with pytest.raises(UserError, match=r"--data\.download true"):
+    with pytest.raises(UserError, match="`download=True`"):
         data.setup()
 
 
 def test_wrong_split():
-    with pytest.raises(UserError, match=r"--data\.split"):
+    with pytest.raises(UserError, match="`split`"):
         CIFAR10Masks(split="validation")

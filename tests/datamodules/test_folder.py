@@ -177,11 +177,11 @@ def test_leaving_out_finished_pictures(folder):
         ({"label": "sheep"}, "unknown class 'sheep'.*did you mean ship"),
         ({"label": 12}, "class 12 is not in 0 to 9"),
         ({"masks": "rigth_half"}, "did you mean right_half"),
-        ({"shard": "0/4"}, r"--data\.shard"),
-        ({"shard": "2"}, r"--data\.shard"),
-        ({"fit": "stretch"}, r"--data\.fit"),
-        ({"limit": 0}, r"--data\.limit"),
-        ({"batch_size": -1}, r"--data\.batch_size"),
+        ({"shard": "0/4"}, "`shard`"),
+        ({"shard": "2"}, "`shard`"),
+        ({"fit": "stretch"}, "`fit`"),
+        ({"limit": 0}, "`limit`"),
+        ({"batch_size": -1}, "`batch_size`"),
     ],
 )
 def test_wrong_options_get_one_sentence(folder, options, said):

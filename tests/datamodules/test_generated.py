@@ -97,7 +97,7 @@ def test_labels(network, label, labels):
 
 @pytest.mark.parametrize("label", [10, -2, -1, "sheep", []])
 def test_wrong_labels_get_one_sentence(network, label):
-    with pytest.raises(UserError, match=r"--data\.label"):
+    with pytest.raises(UserError, match="`label`"):
         batches(label=label)
 
 
@@ -120,7 +120,7 @@ def test_pictures_span_the_8_bit_range(monkeypatch):
     "option", [{"num": 0}, {"batch_size": 0}, {"limit": 0}, {"num_workers": -1}]
 )
 def test_wrong_numbers_get_one_sentence(option):
-    with pytest.raises(UserError, match=f"--data.{next(iter(option))}"):
+    with pytest.raises(UserError, match=f"`{next(iter(option))}`"):
         GeneratedMasks(**option)
 
 

@@ -199,6 +199,14 @@ def test_an_argument_is_a_flag_on_the_command_line():
     error = ArgumentError("`slots` needs `sampler.stop_psnr`; `chains` is 0")
     assert error.flagged() == ("--model.slots needs --model.sampler.stop_psnr; --model.chains is 0")
     assert ArgumentError("`path` is empty", "data").flagged() == "--data.path is empty"
+    error = ArgumentError("`path=x y` is none: pass `resize=True` or `trainer.devices` 2", "data")
+    assert error.flagged() == (
+        "--data.path x y is none: pass --data.resize true or --trainer.devices 2"
+    )
+    assert error.flagged(data="--").startswith("--path x y is none: pass --resize true")
+    assert ArgumentError("`seed`: use `data=FolderMasks`", "").flagged() == (
+        "--seed: use --data FolderMasks"
+    )
 
 
 def test_pictures_that_do_not_fit_get_one_sentence(tiny_generator):

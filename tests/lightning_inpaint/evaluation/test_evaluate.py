@@ -173,6 +173,20 @@ def test_mistakes_get_one_sentence_and_a_status(
     assert error.count("\n") == 1
 
 
+def test_pictures_of_another_size_are_resized_when_asked(checkpoint, pictures, tmp_path, capsys):
+    large = tmp_path / "large"
+    for path in pictures.rglob("*.png"):
+        target = large / path.relative_to(pictures)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).resize((48, 40)).save(target)
+    out = tmp_path / "report.json"
+    assert evaluate(checkpoint, large, out) == 2
+    error = capsys.readouterr().err
+    assert "pass --resize true to crop pictures to a square and scale them" in error
+    assert evaluate(checkpoint, large, out, "--resize") == 0
+    assert json.loads(out.read_text())["samples"] == 20
+
+
 def test_a_file_that_is_no_classifier(checkpoint, pictures, tmp_path, capsys):
     words = ["--classifier", checkpoint]
     assert evaluate(checkpoint, pictures, tmp_path / "report.json", *words) == 2

@@ -108,8 +108,8 @@ def test_is_silent_while_the_discriminator_learns_alone(make, trainer, tmp_path)
     [
         ({"names": ("ant", "cow")}, r"classes \(ant, cow\) than the data has \(ant, bee\)"),
         ({"names": None, "count": 3}, r"\(3 without names\) than the data has \(ant, bee\)"),
-        ({"resolution": 64}, "pictures of 32 pixels, and --model.resolution is 64"),
-        ({"path": "nowhere"}, "--model.guide nowhere: there is no such file"),
+        ({"resolution": 64}, "pictures of 32 pixels, and `resolution` is 64"),
+        ({"path": "nowhere"}, "`guide=nowhere`: there is no such file"),
     ],
 )
 def test_what_cannot_guide_is_one_sentence(change, words, tmp_path):
@@ -137,7 +137,7 @@ def test_the_bundled_guide_is_not_the_judge():
 
 
 def test_matching_needs_a_guide(make):
-    with pytest.raises(UserError, match=r"--model.matching .* --model.guide"):
+    with pytest.raises(UserError, match=r"`matching` .* `guide`"):
         make(matching=1.0)
 
 

@@ -144,7 +144,7 @@ def test_collapse_is_noticed(make, trainer):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"resolution": 12}, "--model.resolution is 12, and must be a power of two from 8 on"),
+        ({"resolution": 12}, "`resolution` is 12, and must be a power of two from 8 on"),
         ({"augment": "color,sharpen"}, "unknown augmentation 'sharpen'"),
     ],
 )

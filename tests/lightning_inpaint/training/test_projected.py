@@ -276,10 +276,10 @@ def test_goes_on_from_a_discriminator_of_pixels(make, trainer, tmp_path):
     [
         (
             {"start_discriminator": "gone.safetensors"},
-            "start_discriminator gone.safetensors cannot",
+            "`start_discriminator=gone.safetensors` cannot",
         ),
         ({"features": "no_such_network", "resolution": 16}, "no_such_network"),
-        ({"features": "efficientnet_lite0", "resolution": 8}, "resolution 16"),
+        ({"features": "efficientnet_lite0", "resolution": 8}, "`resolution=16`"),
         ({"start": "nowhere.safetensors"}, "nowhere.safetensors"),
     ],
 )
