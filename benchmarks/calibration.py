@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
 import torch
 from scipy import stats
@@ -32,9 +33,10 @@ from torch import Tensor, nn
 
 from lightning_inpaint.generators import load_generator
 from lightning_inpaint.inference.latents import LatentSpace
-from lightning_inpaint.inference.posterior import Evidence, Posterior
+from lightning_inpaint.inference.observation import Observation
+from lightning_inpaint.inference.posterior import Posterior
 from lightning_inpaint.noise import ChainStreams, Purpose
-from lightning_inpaint.optim import HMC, ChainOptimizer, Seed
+from lightning_inpaint.optim import HMC, ChainOptimizer, PluginDiffusion
 
 PROJECTIONS = 4
 
@@ -76,7 +78,7 @@ class Simulation:
     def posterior(self, chains: int, seed: int) -> tuple[Posterior, ChainStreams]:
         """The posterior of ``chains`` chains per simulation, with streams of ``seed``."""
         labels = None if self.labels is None else self.labels.repeat_interleave(chains)
-        evidence = Evidence.of(self.observation, self.mask, labels, chains)
+        evidence = Observation.of(self.observation, self.mask, labels, chains)
         streams = ChainStreams.grid(seed, self.names, chains)
         return Posterior(self.space, evidence, streams, "const"), streams
 
@@ -90,11 +92,11 @@ class Simulation:
         """
         with torch.no_grad():
             picture = posterior.decode(u)
-        known = posterior.evidence.known
+        known = posterior.observation.known
         inside = picture * (1 - known)
         projected = torch.einsum("nchw,pchw->np", inside, directions[1:])
         distance = ((inside - directions[0] * (1 - known)) ** 2).sum(dim=(1, 2, 3))
-        energy = ((picture - posterior.evidence.target) ** 2 * known).sum(dim=(1, 2, 3))
+        energy = ((picture - posterior.observation.target) ** 2 * known).sum(dim=(1, 2, 3))
         return torch.cat(
             [projected, u.square().sum(1)[:, None], -energy[:, None], distance[:, None]], dim=1
         )
@@ -109,7 +111,8 @@ NAMES = [f"hole projection {i + 1}" for i in range(PROJECTIONS)] + [
 
 def make_group(posterior: Posterior, streams: ChainStreams, u: nn.Parameter) -> dict:
     """The product's group, and radii that stay: a step that draws them is not reversible."""
-    return {**posterior.group(u), "streams": streams, "scale_free": None}
+    context = replace(posterior.context(), streams=streams, scale_free=None)
+    return {"params": [u], "context": context}
 
 
 def exact_sampler(args: argparse.Namespace, group: dict, draws: int) -> HMC:
@@ -136,7 +139,7 @@ def draws_of(
     group = posterior.group(u, chains)
     sampler: ChainOptimizer
     if args.sampler == "seed":
-        sampler = Seed([group], steps=500, temp=2 * args.noise_std**2)
+        sampler = PluginDiffusion([group], steps=500, temp=2 * args.noise_std**2)
         keep = {sampler.steps}
     else:
         per_chain = args.draws // args.chains
@@ -226,7 +229,7 @@ def calibrate(args: argparse.Namespace, space: LatentSpace) -> None:
         sample = kernel_draws if args.test == "kernel" else draws_of
         draws, sampler = sample(args, simulation, directions)
         ranks.append(ranks_of(draws, truth, simulation.streams))
-        values = float(single.evidence.known[0].sum()) * simulation.picture.shape[1]
+        values = float(single.observation.known[0].sum()) * simulation.picture.shape[1]
         chi2.append(-draws[..., -2] / args.noise_std**2 / values)
         norms.append(draws[..., -3] / space.dim)
         acceptance = sampler.diagnostics().get("acceptance")
@@ -247,7 +250,7 @@ def geweke(args: argparse.Namespace, space: LatentSpace) -> None:
     other = streams.normal(9, space.dim, Purpose.START)
     fixed = torch.stack([posterior.squared_probe(other, i) for i in range(8)]).mean((0, 1))
     group = make_group(posterior, streams, u)
-    group["probe"] = lambda at, draw: fixed.expand_as(at)
+    group["context"] = replace(group["context"], probe=lambda at, draw: fixed.expand_as(at))
     kernel = HMC(
         [group],
         steps=args.alternations,
@@ -260,7 +263,7 @@ def geweke(args: argparse.Namespace, space: LatentSpace) -> None:
         with torch.no_grad():
             picture = posterior.decode(u.detach())
         y = simulation.observe(picture, i + 1)
-        posterior.evidence = posterior.evidence._replace(target=y)
+        posterior.observation = posterior.observation._replace(target=y)
         kernel.forget()
         kernel.step(posterior.closure(u))
     end, n = u.detach().double(), len(u)

@@ -23,7 +23,8 @@ from torch import Tensor
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from lightning_inpaint.inference.compilation import StepCompiler
 from lightning_inpaint.inference.latents import LatentSpace
-from lightning_inpaint.inference.posterior import Evidence, Posterior
+from lightning_inpaint.inference.observation import Observation
+from lightning_inpaint.inference.posterior import Posterior
 from lightning_inpaint.noise import ChainStreams
 
 CHANNELS = {"channel_base": 1536, "channel_max": 192}
@@ -68,7 +69,7 @@ def our_gradient(
     space = LatentSpace(native, "z")
     n = len(target)
     streams = ChainStreams.grid(0, [str(i) for i in range(n)], 1)
-    evidence = Evidence(target, known, torch.arange(n) % 10)
+    evidence = Observation(target, known, torch.arange(n) % 10)
     compiler = StepCompiler() if compiled else None
     posterior = Posterior(space, evidence, streams, "random", compiler)
 

@@ -40,9 +40,10 @@ from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from lightning_inpaint.inference.compilation import StepCompiler
 from lightning_inpaint.inference.float32 import whole_float32
 from lightning_inpaint.inference.latents import LatentSpace
-from lightning_inpaint.inference.posterior import Evidence, Posterior
+from lightning_inpaint.inference.observation import Observation
+from lightning_inpaint.inference.posterior import Posterior
 from lightning_inpaint.inference.walk import walk
-from lightning_inpaint.noise import ChainStreams, Purpose
+from lightning_inpaint.noise import ChainStreams
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -90,14 +91,14 @@ def operations(network: StyleGAN2Generator) -> int:
     return 2 * total
 
 
-def evidence_of(network: StyleGAN2Generator, n: int, device: torch.device) -> Evidence:
+def evidence_of(network: StyleGAN2Generator, n: int, device: torch.device) -> Observation:
     """Random pictures with their right half missing."""
     side = network.resolution
     target = torch.rand(n, network.img_channels, side, side, device=device) * 2 - 1
     known = torch.ones(n, 1, side, side, device=device)
     known[..., side // 2 :] = 0
     labels = torch.arange(n, device=device) % network.num_classes if network.num_classes else None
-    return Evidence(target, known, labels)
+    return Observation(target, known, labels)
 
 
 def shortened(options: dict[str, Any], evaluations: int) -> dict[str, Any]:
@@ -128,12 +129,10 @@ def our_form(
 
     def run() -> int:
         posterior = Posterior(space, evidence, streams, inputs, compiler)
-        u = nn.Parameter(streams.normal(0, space.dim, Purpose.START))
-        optimizer = make([posterior.group(u)], **options)
         network.set_compute(None if precision == "float32" else TYPES[precision])
-        walk(posterior, u, optimizer)
+        walked = walk(posterior, lambda u, seated: make([seated.group(u)], **options))
         network.set_compute(None)
-        return n * optimizer.evaluations
+        return n * walked.evaluations[-1]
 
     return Form((preset, precision, "compiled" if compiled else "eager"), run)
 

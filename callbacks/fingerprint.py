@@ -65,9 +65,9 @@ def describe_run(
 
 def _parts(module: LightningModule) -> list[Any]:
     """The objects whose code makes a module's pictures."""
-    generator, sampler = getattr(module, "generator", None), getattr(module, "sampler_class", None)
+    generator, spec = getattr(module, "generator", None), getattr(module, "sampler", None)
     networks = generator.modules() if isinstance(generator, nn.Module) else ()
-    return [module, sampler, *networks]
+    return [module, getattr(spec, "cls", None), *networks]
 
 
 def _code(*objects: Any) -> dict[str, str]:
@@ -93,9 +93,9 @@ def _source_digest(source: str) -> str:
 
 def _model_settings(module: LightningModule) -> dict[str, Any]:
     settings: dict[str, Any] = {"class": type(module).__name__, **dict(module.hparams)}
-    options = getattr(module, "sampler_options", None)
-    if options is not None:
-        settings["sampler"] = {"class": getattr(module, "sampler_name", None), **options}
+    sampler = getattr(module, "sampler", None)
+    if sampler is not None:
+        settings["sampler"] = {"class": sampler.name, **sampler.options}
     return settings
 
 

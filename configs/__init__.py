@@ -9,6 +9,7 @@ from ..errors import UserError
 __all__ = ["find_config", "preset_names", "preset_path"]
 
 _FOLDER = Path(__file__).parent
+_FIRST_NAMES = {"seed": "plugin"}
 
 
 def preset_names() -> list[str]:
@@ -18,6 +19,7 @@ def preset_names() -> list[str]:
 
 def preset_path(name: str) -> Path | None:
     """The file of a preset; None where there is none of this name."""
+    name = _FIRST_NAMES.get(name, name)
     return _FOLDER / f"{name}.yaml" if name in preset_names() else None
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,7 @@ from .images.inputs import masks_of, pictures_of
 from .inference.batch import labels_of
 from .module import LatentInpainter
 from .notices import quietly
-from .optim import SAMPLERS, ChainOptimizer
+from .optim import SAMPLERS, ChainOptimizer, SamplerSpec
 
 if TYPE_CHECKING:
     from .datamodules.fitting import Fit
@@ -164,39 +162,13 @@ def _preset(config: str | Path) -> dict[str, Any]:
     return copy.deepcopy(settings["model"])
 
 
-def _sampler(
-    chosen: str | type | Mapping[str, Any] | Callable[..., ChainOptimizer] | None,
-    options: dict[str, Any],
-) -> Callable[..., ChainOptimizer]:
+def _sampler(chosen: Any, options: dict[str, Any]) -> SamplerSpec:
     from .module import DEFAULT_SAMPLER
 
-    if isinstance(chosen, Mapping):  # as YAML has it
-        options = {**chosen.get("init_args", {}), **options}
-        chosen = chosen["class_path"]
-    if chosen is None:
-        chosen = DEFAULT_SAMPLER
-    build: Any = _sampler_class(chosen) if isinstance(chosen, str) else chosen
-    if isinstance(build, type):
-        known = [name for name in _options(build) if name != "params"]
-        for name in options:
-            if name not in known:
-                raise UserError(_no_option(f"the sampler {build.__name__}", name, known))
-    return partial(build, **options) if options else build
-
-
-def _sampler_class(name: str) -> type:
-    if name in SAMPLERS:
-        return SAMPLERS[name]
-    by_class = {cls.__name__: cls for cls in SAMPLERS.values()}
-    if name.rpartition(".")[2] in by_class:
-        return by_class[name.rpartition(".")[2]]
-    module, _, attribute = name.rpartition(".")
-    if module:
-        try:
-            return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError):
-            pass
-    raise UserError(f"sampler {name!r} is unknown; the samplers are {', '.join(SAMPLERS)}.")
+    try:
+        return SamplerSpec.of(DEFAULT_SAMPLER if chosen is None else chosen, SAMPLERS, **options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"sampler: {error}.") from error
 
 
 def _options(cls: type) -> list[str]:

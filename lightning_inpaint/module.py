@@ -13,22 +13,22 @@ from .completions import Completions
 from .errors import ArgumentError
 from .generators import adapt_generator, load_generator
 from .generators.stylegan2 import StyleGAN2Generator
-from .inference.agreement import DrawRecorder
 from .inference.bank import PriorBank
 from .inference.batch import named_batch, prepared_batch
+from .inference.classes import class_posterior, draw_classes
 from .inference.compilation import StepCompiler
 from .inference.float32 import exactly_float32
 from .inference.gathering import gather_completions
 from .inference.latents import LatentSpace
 from .inference.memory import BatchSplitter
+from .inference.observation import Observation
 from .inference.parts import join_parts
-from .inference.posterior import Evidence, NoiseInputs, Posterior, Precision
+from .inference.posterior import NoiseInputs, Posterior, Precision
 from .inference.restarts import chain_number, restart_failed
-from .inference.slots import walk_in_slots
-from .inference.state import SamplerState
+from .inference.state import report_to_callbacks
 from .inference.walk import Report, Walk, walk
 from .noise import ChainStreams, Purpose
-from .optim import AnnealedHMC, ChainOptimizer
+from .optim import SAMPLERS, AnnealedHMC, ChainOptimizer, SamplerSpec
 
 __all__ = ["LatentInpainter"]
 
@@ -59,8 +59,10 @@ class LatentInpainter(pl.LightningModule):
         truncation: Share of its deviation from its class's mean style that a style keeps, in (0, 1]; 1
             samples the posterior of the whole generator, less gives more typical pictures. For a module of
             your own it does nothing.
-        sampler: The optimizer that walks (Seed, Diffusion, ...) with its options: from Python, a
-            callable that receives the latents. None is AnnealedHMC.
+        sampler: The optimizer that walks (HMC, Langevin, ...) with its options: from Python also a short name,
+            a class, or a callable that receives the latents. None is AnnealedHMC.
+        noise_std: Standard deviation of a known value around the generator's, pictures in [-1, 1]; less matches
+            them more closely. null is the sampler's own.
         chains: Completions per picture.
         slots: Chains that walk at once, where the sampler has a stopping rule (stop_psnr of MAP): those that
             have stopped make room for waiting ones of the same batch, so let --data.batch_size be several
@@ -87,6 +89,7 @@ class LatentInpainter(pl.LightningModule):
         slack: float | list[float] | None = 0.2,
         truncation: float = 0.5,
         sampler: SamplerCallable | None = None,
+        noise_std: float | None = None,
         chains: int = 1,
         slots: int | None = None,
         seed: int = 0,
@@ -133,20 +136,15 @@ class LatentInpainter(pl.LightningModule):
         except ValueError as error:
             raise ArgumentError(f"`latents`: {error}") from error
         self.hparams["latents"] = self.space.name  # what null has come to, for records of the run
-        self.sampler: SamplerCallable = DEFAULT_SAMPLER if sampler is None else sampler
-        described = _described(self.sampler)
-        self.sampler_class = type(described)
-        self.sampler_name = self.sampler_class.__name__
-        self._interacting, self._stops = described.interacting, bool(described.stops)
-        if slots is not None and not self._stops:
+        self.sampler = _specified(DEFAULT_SAMPLER if sampler is None else sampler, noise_std)
+        self.noise_std = self.sampler.noise_std
+        self.hparams["sampler"] = self.sampler.portable  # a checkpoint gives the same sampler back
+        self.hparams["noise_std"] = self.noise_std
+        if slots is not None and not self.sampler.stops:
             raise ArgumentError(
-                f"`slots` needs chains that stop before the last step, which {self.sampler_name}'s do "
+                f"`slots` needs chains that stop before the last step, which {self.sampler.name}'s do "
                 "not here: take MAP with `sampler.stop_psnr`, or leave it out."
             )
-        hidden = ("streams", "chains", "probe", "blocks", "scale_free", "observed")
-        options = {k: v for k, v in described.defaults.items() if k not in hidden}
-        self.sampler_options = {"steps": described.steps, **options, **described.options}
-        self._noise_std: float | None = options.get("noise_std")
         self.chains, self.slots = chains, slots
         self.seed, self.noise_inputs = seed, noise_inputs
         self.warm_start, self.report_every = warm_start, report_every
@@ -197,25 +195,30 @@ class LatentInpainter(pl.LightningModule):
     def _complete(self, batch: dict[str, Any], batch_idx: int) -> Completions:
         streams = ChainStreams.grid(self.seed, batch["id"], self.chains, self.device)
         labels = self._labels(batch, streams)
-        evidence = Evidence.of(batch["image"], batch["mask"], labels, self.chains)
+        observation = Observation.of(batch["image"], batch["mask"], labels, self.chains)
         posterior = Posterior(
-            self.space, evidence, streams, self.noise_inputs, self._compiler, self.precision
+            self.space,
+            observation,
+            streams,
+            self.noise_inputs,
+            self._compiler,
+            self.precision,
+            self.noise_std,
         )
 
         def again(rows: Tensor, attempt: int) -> Walk:
             pictures = [batch["id"][row // self.chains] for row in rows.tolist()]
             numbers = [chain_number(row % self.chains, attempt) for row in rows.tolist()]
             others = ChainStreams(self.seed, pictures, numbers, self.device)
-            chosen = Posterior(self.space, evidence.select(rows), others, self.noise_inputs)
+            chosen = Posterior(self.space, observation.select(rows), others, self.noise_inputs)
             return self._walk(chosen, None, 0.5**attempt)
 
-        walked = self._walk(posterior, self._reporter(posterior, batch, batch_idx))
-        walked, status = restart_failed(walked, again, self.chains if self._interacting else 1)
+        report = report_to_callbacks(self, posterior, batch, batch_idx)
+        walked = self._walk(posterior, report)
+        together = self.chains if self.sampler.cls.interacting else 1
+        walked, status = restart_failed(walked, again, together)
         names = tuple(getattr(self.generator, "class_names", None) or ())
-        noise = self._noise_std
-        return gather_completions(
-            batch, evidence, walked, status, self.chains, self.seed, names, noise
-        )
+        return gather_completions(batch, posterior, walked, status, self.chains, self.seed, names)
 
     def on_predict_start(self) -> None:
         """Start to number the pictures that have no id."""
@@ -240,31 +243,25 @@ class LatentInpainter(pl.LightningModule):
         return self._bank
 
     def _labels(self, batch: dict[str, Any], streams: ChainStreams) -> Tensor | None:
-        """One class per chain: the given one, or a draw from p(class | known pixels)."""
-        classes = int(self.generator.num_classes)
+        """One class per chain; None where the generator has none."""
+        classes, given = int(self.generator.num_classes), batch["label"]
         if not classes:
             return None
-        given = batch["label"]
-        posterior = torch.nn.functional.one_hot(given.clamp(min=0), classes).float()
-        if bool((given < 0).any()):
-            evidence = Evidence.of(batch["image"], batch["mask"], None, 1)
-            bank = self._prior_bank(self.warm_start or 64)
-            inferred = bank.class_posterior(evidence.target, evidence.known)
-            posterior = torch.where((given < 0)[:, None], inferred, posterior)
+        posterior = class_posterior(
+            given,
+            batch["image"],
+            batch["mask"],
+            classes,
+            lambda: self._prior_bank(self.warm_start or 64),
+        )
         batch["class_posterior"] = posterior
-        chances = posterior.repeat_interleave(self.chains, dim=0).cumsum(dim=1)
-        draw = streams.uniform(0, 1, Purpose.LABEL).to(chances)
-        drawn = (chances < draw).sum(dim=1).clamp(max=classes - 1)
-        labels = given.repeat_interleave(self.chains)
-        return torch.where(labels < 0, drawn, labels)
+        return draw_classes(posterior, given, streams, self.chains)
 
     def _start(self, posterior: Posterior) -> Tensor:
-        if self.warm_start:
-            evidence = posterior.evidence
-            uniform = posterior.streams.uniform(0, 1, Purpose.RESAMPLE)
-            bank = self._prior_bank(self.warm_start)
-            return bank.start(evidence.target, evidence.known, evidence.labels, uniform)
-        return posterior.streams.normal(0, self.space.dim, Purpose.START)
+        seen = posterior.observation
+        uniform = posterior.streams.uniform(0, 1, Purpose.RESAMPLE)
+        bank = self._prior_bank(self.warm_start)
+        return bank.start(seen.target, seen.known, seen.labels, uniform)
 
     def _walk(self, posterior: Posterior, report: Report | None, step_scale: float = 1.0) -> Walk:
         def sampler(u: nn.Parameter, seated: Posterior) -> ChainOptimizer:
@@ -273,14 +270,17 @@ class LatentInpainter(pl.LightningModule):
                 optimizer.scale_step(step_scale)
             return optimizer
 
-        start, every = self._start(posterior), self.report_every
-        if self._stops:
-            slots = min(self.slots or len(start), len(start))
-            return walk_in_slots(posterior, start, sampler, slots, report, every)
-        u = nn.Parameter(start)
-        optimizer = sampler(u, posterior)
-        recorder = DrawRecorder(posterior, optimizer) if self.chains > 1 else None
-        return walk(posterior, u, optimizer, report, every, recorder)
+        return walk(
+            posterior,
+            sampler,
+            start=self._start if self.warm_start else None,
+            together=self.chains if self.sampler.cls.interacting else 1,
+            slots=self.slots,
+            fill=self._split.fits is None,
+            keep_draws=self.chains > 1,
+            report=report,
+            every=self.report_every,
+        )
 
     def _optimizer(self, u: nn.Parameter, posterior: Posterior) -> ChainOptimizer:
         try:
@@ -290,35 +290,24 @@ class LatentInpainter(pl.LightningModule):
         if (optimizer.exact or optimizer.stops) and not posterior.deterministic:
             kind = "is exact" if optimizer.exact else "stops by the energy"
             raise ArgumentError(
-                f"`sampler` {self.sampler_name} {kind} and needs a generator that answers the "
+                f"`sampler` {self.sampler.name} {kind} and needs a generator that answers the "
                 "same for the same latents: add +noise to `latents`, or set "
                 "`noise_inputs` const"
             )
         return optimizer
 
-    def _reporter(
-        self, posterior: Posterior, batch: dict[str, Any], batch_idx: int
-    ) -> Report | None:
-        """A function that hands the state of the walk to the callbacks that ask for it."""
-        if self._trainer is None:
-            return None
-        trainer: Any = self.trainer
-        hooks = [getattr(c, "on_sampler_step", None) for c in trainer.callbacks]
-        decode = torch.no_grad()(posterior.decode)
 
-        def report(step: int, steps: int, energy: Tensor, u: Tensor, work: tuple[int, int]) -> None:
-            state = SamplerState(step, steps, energy, batch_idx, batch, u, decode, work)
-            for hook in hooks:
-                if hook is not None:
-                    hook(trainer, self, state)
-
-        return report
-
-
-def _described(sampler: SamplerCallable) -> ChainOptimizer:
-    """A throw-away sampler, to learn its class and options and to see bad ones at once."""
-    dummy = {"params": [nn.Parameter(torch.zeros(1, 1))], "probe": lambda u, draw: u.square()}
+def _specified(sampler: Any, noise_std: float | None) -> SamplerSpec:
+    """The sampler that was asked for, with all of its options; bad ones are seen at once."""
     try:
-        return sampler([dummy])
-    except ValueError as error:
+        spec = SamplerSpec.of(sampler, SAMPLERS)
+    except (ValueError, TypeError) as error:
         raise ArgumentError(f"`sampler`: {error}") from error
+    if noise_std is None:
+        return spec
+    if not noise_std > 0:
+        raise ArgumentError(f"`noise_std` is {noise_std}; it must be positive")
+    try:
+        return spec.with_noise_std(noise_std)
+    except ValueError as error:
+        raise ArgumentError(f"`noise_std`: {error}") from error

@@ -16,6 +16,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from .steady import elementwise
+
 __all__ = ["ChainStreams", "Purpose", "philox4x32"]
 
 _MASK = 0xFFFFFFFF
@@ -168,6 +170,8 @@ class ChainStreams:
     ) -> Tensor:
         half = (count + 1) // 2
         words = self.words(draw, 2 * half, purpose).to(dtype)
-        radius = (-2 * ((words[:, :half] + 0.5) * 2.0**-32).log()).clamp(min=0).sqrt()
+        uniform = (words[:, :half] + 0.5) * 2.0**-32
+        radius = (-2 * elementwise(torch.log, uniform)).clamp(min=0).sqrt()
         angle = words[:, half:] * (2 * math.pi * 2.0**-32)
-        return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
+        cos, sin = elementwise(torch.cos, angle), elementwise(torch.sin, angle)
+        return torch.cat([radius * cos, radius * sin], dim=1)[:, :count]

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ..steady import product
 from .upsampling import four_phase_weight, per_channel
 
 __all__ = [
@@ -123,14 +124,14 @@ class ConstantConv:
 
     def apply(self, x: Tensor, style: Tensor) -> Tensor:
         """Style (N, I) to (N, O, h, w)."""
-        y = style @ self.matrix
+        y = product(style, self.matrix)
         return y.view(len(y), self.height, self.width, -1).permute(0, 3, 1, 2)
 
     def adjoint(
         self, x: Tensor, style: Tensor, g: Tensor, want_x: bool
     ) -> tuple[Tensor | None, Tensor]:
         """None, and the gradient for ``style``."""
-        return None, g.permute(0, 2, 3, 1).flatten(1) @ self.matrix.T
+        return None, product(g.permute(0, 2, 3, 1).flatten(1), self.matrix.T)
 
 
 class LayerConstants(NamedTuple):
@@ -231,7 +232,7 @@ class FrozenLayer(torch.autograd.Function):
         constants: LayerConstants,
     ) -> Tensor:
         """Same arguments as the plain form in ``layers.py``."""
-        scale = (style.square() @ constants.energy).add_(1e-8).rsqrt_().mul_(gain)
+        scale = product(style.square(), constants.energy).add_(1e-8).rsqrt_().mul_(gain)
         raw = constants.conv.apply(x, style)
         y = raw * scale[:, :, None, None]
         if shift is not None:
@@ -264,5 +265,5 @@ class FrozenLayer(torch.autograd.Function):
         for_x, for_style = ctx.constants.conv.adjoint(x, style, g, ctx.needs_input_grad[0])
         by_scale = g.mul_(raw).sum(dim=(2, 3))  # in place: fresh memory costs more
         for_energy = by_scale * (scale / ctx.gain).square()  # -2 times the gradient of s^2 @ W2^T
-        for_style = for_style - style * (for_energy @ ctx.constants.energy.T)
+        for_style = for_style - style * product(for_energy, ctx.constants.energy.T)
         return for_x, for_style, for_shift, for_slack, None, None, None

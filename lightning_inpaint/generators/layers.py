@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..steady import product
 from .convolution import (
     ConstantConv,
     DenseConv,
@@ -102,7 +103,7 @@ class EqualizedLinear(nn.Module):
         """
         columns = self.weight[:, :first]
         # gains as factors of the product: the weights are not copied
-        y = torch.addmm(self.bias, x, columns.T, beta=self.bias_gain, alpha=self.weight_gain)
+        y = product(x, columns.T, self.bias, beta=self.bias_gain, alpha=self.weight_gain)
         if shift is not None:
             y = y + shift
         return leaky_relu(y, LRELU_GAIN, None) if self.activate else y
@@ -220,7 +221,7 @@ class ModulatedConv(nn.Module):
         shift = None if noise is None or c.strength is None else noise * c.strength
         if not self.trained and not torch.compiler.is_compiling():
             return FrozenLayer.apply(x, style, shift, slack, total, clamp, c)
-        scale = (style.square() @ c.energy + 1e-8).rsqrt() * total
+        scale = (product(style.square(), c.energy) + 1e-8).rsqrt() * total
         y = c.conv.apply(x, style) * scale[:, :, None, None]
         if shift is not None:
             y = y + shift

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..steady import product
 from .convolution import LayerCache
 from .layers import EqualizedLinear, second_moment_norm
 
@@ -88,7 +89,8 @@ class MappingNetwork(nn.Module):
     def _shifts(self, rows: Tensor) -> Tensor:
         embedded = rows * self.embed.weight_gain + self.embed.bias * self.embed.bias_gain
         layer: Any = self.fc0
-        return second_moment_norm(embedded) @ layer.weight[:, self.z_dim :].T * layer.weight_gain
+        own = layer.weight[:, self.z_dim :].T
+        return product(second_moment_norm(embedded), own) * layer.weight_gain
 
     def _styles(self, z: Tensor, shift: Tensor | None) -> Tensor:
         x = self.fc0(second_moment_norm(z), self.z_dim, shift)

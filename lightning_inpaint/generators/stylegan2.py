@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..steady import product
 from .convolution import LayerCache, has_matrix_units
 from .layers import (
     LRELU_GAIN,
@@ -251,7 +252,7 @@ class SynthesisNetwork(nn.Module):
         if joint is not None:
             weight, bias = joint
             sizes = [len(a.bias) for own in affines for a in own]
-            return torch.addmm(bias, ws[:, 0], weight).split(sizes, dim=1)
+            return product(ws[:, 0], weight, bias).split(sizes, dim=1)
         each = ws.expand(-1, self.num_ws, -1).unbind(1)
         made: list[Tensor] = []
         first = 0

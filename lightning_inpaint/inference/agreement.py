@@ -42,7 +42,7 @@ class DrawRecorder:
         every = max(1, math.ceil(available / MOST_DRAWS))
         enough = available // every >= FEWEST_DRAWS
         self.wanted = range(last - available, last, every) if enough else range(0)
-        self.hole = 1 - posterior.evidence.known
+        self.hole = 1 - posterior.observation.known
         self.area = F.adaptive_avg_pool2d(self.hole, CELLS).clamp(min=1e-6)
         self.seen: list[Tensor] = []
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..noise import ChainStreams, Purpose
+from ..steady import product
 from .latents import LatentSpace
 
 __all__ = ["PriorBank"]
@@ -72,7 +73,8 @@ class PriorBank:
         mean = self._reduced(target * known) / weight.clamp(min=1e-6)  # of a cell's known pixels
         m = weight.expand_as(mean).flatten(1)
         y = mean.flatten(1)
-        energy = m @ g.square().T - 2 * (m * y) @ g.T + (m * y.square()).sum(dim=1, keepdim=True)
+        crossed = product(m, g.square().T) - 2 * product(m * y, g.T)
+        energy = crossed + (m * y.square()).sum(dim=1, keepdim=True)
         pixels = (target.shape[-1] / self.side) ** 2  # per cell
         return (pixels * energy).clamp(min=0).unflatten(1, (self.classes, self.draws))
 

@@ -12,7 +12,7 @@ from ..images.compositing import composite
 from ..images.levels import to_uint8
 from .agreement import agreement
 from .observation import arrival, known_psnr
-from .posterior import Evidence
+from .posterior import Posterior
 from .walk import Walk
 
 __all__ = ["gather_completions"]
@@ -20,27 +20,26 @@ __all__ = ["gather_completions"]
 
 def gather_completions(
     batch: dict[str, Any],
-    evidence: Evidence,
+    posterior: Posterior,
     walked: Walk,
     status: list[str],
     chains: int,
     seed: int,
     class_names: tuple[str, ...] = (),
-    noise_std: float | None = None,
 ) -> Completions:
     """Collect the results on the CPU, each picture's chains ordered by energy.
 
     Args:
         batch: ``image``, ``mask`` (**1 = fill, 0 = known**), ``label``, ``id``, ``index``, ``source``, and for
             a conditional generator ``class_posterior`` (N, classes).
-        evidence: the same with one row per chain, **known = 1**.
+        posterior: that the chains walked in.
         walked: one row per chain, a picture's chains in neighbouring rows.
         status: of each chain.
         chains: chains per picture.
         seed: of the random streams.
         class_names: names of the generator's classes.
-        noise_std: of a known value, in the posterior that was walked in; None = unknown.
     """
+    observation, noise_std = posterior.observation, posterior.noise_std
     shape = (len(batch["id"]), chains)
     energy = walked.energy.unflatten(0, shape)
     order = energy.nan_to_num(nan=float("inf")).argsort(dim=1, stable=True)
@@ -59,10 +58,10 @@ def gather_completions(
         figures |= agreement(walked.draws, chains)
     if noise_std is not None:
         figures["chi2"], figures["arrived"] = arrival(
-            walked.energy, evidence.known, raw.shape[2], noise_std
+            walked.energy, observation.known, raw.shape[2], noise_std
         )
     classes = batch.get("class_posterior")
-    labels = evidence.labels
+    labels = observation.labels
     return Completions(
         id=list(batch["id"]),
         index=list(batch["index"]),
@@ -74,7 +73,7 @@ def gather_completions(
         composite=composite(image, mask, raw),
         energy=by_energy(walked.energy),
         first_energy=by_energy(walked.trace[0]),
-        psnr=by_energy(known_psnr(walked.energy, evidence.known, raw.shape[2])),
+        psnr=by_energy(known_psnr(walked.energy, observation.known, raw.shape[2])),
         trace=walked.trace[:, rows].unflatten(1, shape).cpu(),
         trace_steps=list(range(len(walked.trace))),
         trace_evaluations=walked.evaluations,

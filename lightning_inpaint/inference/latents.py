@@ -33,6 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..generators.stylegan2 import LRELU_GAIN, StyleGAN2Generator
+from ..steady import product
 
 __all__ = [
     "BASES",
@@ -270,7 +271,12 @@ class LatentSpace(nn.Module):
         mean = self.style_mean[0 if labels is None else labels]
         if base.ndim == 3:
             mean = mean[:, None]
-        ws = F.leaky_relu(mean + base @ self.style_factor.T, 0.2) * LRELU_GAIN
+        ws = (
+            F.leaky_relu(
+                mean + product(base.flatten(0, -2), self.style_factor.T).view(base.shape), 0.2
+            )
+            * LRELU_GAIN
+        )
         return ws if ws.ndim == 3 else ws[:, None]
 
     def _truncated(self, ws: Tensor, labels: Tensor | None) -> Tensor:

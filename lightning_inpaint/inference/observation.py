@@ -2,16 +2,19 @@
 
 y = M * x + sigma * eps with M = 1 where a pixel is **known** (users' masks say the opposite:
 1 = fill; :func:`known_weight` is the one place that turns them round). With pictures in [-1, 1] the
-energy is E = sum M (G(u) - y)^2 and log p(y | u) = -E / (2 sigma^2) + const; the seed's temperature
-is temp = 2 sigma^2.
+energy is E = sum M (G(u) - y)^2 and log p(y | u) = -E / (2 sigma^2) + const.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-__all__ = ["arrival", "known_psnr", "known_weight", "masked_squared_error"]
+from ..images.levels import from_uint8
+
+__all__ = ["Observation", "arrival", "known_psnr", "known_weight", "masked_squared_error"]
 
 
 def known_weight(mask: Tensor) -> Tensor:
@@ -21,6 +24,48 @@ def known_weight(mask: Tensor) -> Tensor:
         mask: (N, 1, H, W) in [0, 1], **1 = fill, 0 = known**; grey values count in part.
     """
     return 1 - mask
+
+
+class Observation(NamedTuple):
+    """What is known about each chain's picture, one row per chain.
+
+    Attributes:
+        target: float (N, C, H, W) in [-1, 1].
+        known: float (N, 1, H, W), weight in the likelihood, **1 = known, 0 = to fill**.
+        labels: int64 (N,), or None for an unconditional generator.
+    """
+
+    target: Tensor
+    known: Tensor
+    labels: Tensor | None
+
+    @classmethod
+    def of(cls, image: Tensor, mask: Tensor, labels: Tensor | None, chains: int) -> Observation:
+        """Repeat each picture for its chains.
+
+        Args:
+            image: uint8 (N, C, H, W), or float in [-1, 1].
+            mask: (N, 1, H, W), **1 = fill, 0 = known**.
+            labels: (N * chains,) class of each chain, or None.
+            chains: chains per picture; those of one picture are neighbouring rows.
+        """
+        floating = image if image.is_floating_point() else from_uint8(image)
+        known = known_weight(mask.float())
+        return cls(
+            floating.repeat_interleave(chains, dim=0),
+            known.repeat_interleave(chains, dim=0),
+            labels,
+        )
+
+    def select(self, rows: Tensor) -> Observation:
+        """The observation of the chains ``rows`` (indices, or a boolean tensor)."""
+        labels = None if self.labels is None else self.labels[rows]
+        return Observation(self.target[rows], self.known[rows], labels)
+
+    @property
+    def values(self) -> Tensor:
+        """(N,), how many values of each picture are known; grey masks count in part."""
+        return self.known.sum(dim=(1, 2, 3)) * self.target.shape[1]
 
 
 def masked_squared_error(pictures: Tensor, target: Tensor, known: Tensor) -> Tensor:

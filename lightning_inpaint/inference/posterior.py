@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..generators.stylegan2 import StyleGAN2Generator
-from ..images.levels import from_uint8
 from ..noise import ChainStreams, Purpose
-from ..optim.base import Advance, ChainOptimizer, Closure
+from ..optim.base import Advance, ChainContext, ChainOptimizer, Closure
+from ..steady import ROWS
 from .compilation import CompiledStreams, StepCompiler
 from .latents import LatentSpace
-from .observation import known_weight, masked_squared_error
+from .observation import Observation, masked_squared_error
 
-__all__ = ["CompiledClosure", "Evidence", "NoiseInputs", "Posterior", "Precision"]
+__all__ = ["CompiledClosure", "NoiseInputs", "Posterior", "Precision"]
 
 NoiseInputs = Literal["random", "const", "off"]
 Precision = Literal["float32", "bfloat16"]
-
-
-class Evidence(NamedTuple):
-    """What is known about each chain's picture, one row per chain.
-
-    Attributes:
-        target: float (N, C, H, W) in [-1, 1].
-        known: float (N, 1, H, W), weight in the likelihood, **1 = known, 0 = to fill**.
-        labels: int64 (N,), or None for an unconditional generator.
-    """
-
-    target: Tensor
-    known: Tensor
-    labels: Tensor | None
-
-    @classmethod
-    def of(cls, image: Tensor, mask: Tensor, labels: Tensor | None, chains: int) -> Evidence:
-        """Repeat each picture for its chains.
-
-        Args:
-            image: uint8 (N, C, H, W), or float in [-1, 1].
-            mask: (N, 1, H, W), **1 = fill, 0 = known**.
-            labels: (N * chains,) class of each chain, or None.
-            chains: chains per picture; those of one picture are neighbouring rows.
-        """
-        floating = image if image.is_floating_point() else from_uint8(image)
-        known = known_weight(mask.float())
-        return cls(
-            floating.repeat_interleave(chains, dim=0),
-            known.repeat_interleave(chains, dim=0),
-            labels,
-        )
-
-    def select(self, rows: Tensor) -> Evidence:
-        """The evidence in ``rows`` (indices, or a boolean tensor)."""
-        labels = None if self.labels is None else self.labels[rows]
-        return Evidence(self.target[rows], self.known[rows], labels)
 
 
 class Posterior:
@@ -65,7 +29,7 @@ class Posterior:
 
     Args:
         space: the latent space with its frozen generator.
-        evidence: pictures, weights and classes, one row per chain.
+        observation: pictures, weights and classes, one row per chain.
         streams: random streams, one per row.
         noise_inputs: noise maps that are no latents are ``random`` (redrawn at each call), ``const``
             (stored with the weights) or ``off``.
@@ -73,50 +37,71 @@ class Posterior:
             whole steps; None = all is eager. Calls without gradients, a few per walk, are always eager.
         precision: type of the convolutions where the sampler tolerates rough gradients; latents,
             mapping, residual and energy keep theirs. Other networks than StyleGAN2 ignore it.
+        noise_std: sigma, standard deviation of a known value, pictures in [-1, 1]; None where nothing asks.
     """
 
     def __init__(
         self,
         space: LatentSpace,
-        evidence: Evidence,
+        observation: Observation,
         streams: ChainStreams,
         noise_inputs: NoiseInputs = "const",
         compiler: StepCompiler | None = None,
         precision: Precision = "float32",
+        noise_std: float | None = None,
     ) -> None:
-        self.space, self.evidence = space, evidence
+        self.space, self.observation, self.noise_std = space, observation, noise_std
         self.streams = streams if compiler is None else CompiledStreams(streams, compiler)
-        self.noise_inputs = noise_inputs
-        self.compiler = compiler
+        self.noise_inputs, self.compiler, self.precision = noise_inputs, compiler, precision
         native = isinstance(space.generator, StyleGAN2Generator)
         self.rough = torch.bfloat16 if precision == "bfloat16" and native else None
         self.calls: int | Tensor = 0
 
-    def group(self, u: nn.Parameter, chains: int = 1) -> dict[str, Any]:
-        """The parameter group a sampler is made of.
+    def context(self, chains: int = 1) -> ChainContext:
+        """What a sampler may know of the chains, ``chains`` neighbouring rows a picture."""
+        return ChainContext(
+            streams=self.streams,
+            chains=chains,
+            probe=self.squared_probe,
+            blocks=[part.shape for part in self.space.parts],
+            scale_free=self.space.scale_free,
+            observed=self.observation.values,
+        )
 
-        Args:
-            u: (N, D), the chains.
-            chains: chains per picture; those of one picture are neighbouring rows.
-        """
-        return {
-            "params": [u],
-            "streams": self.streams,
-            "chains": chains,
-            "probe": self.squared_probe,
-            "blocks": [part.shape for part in self.space.parts],
-            "scale_free": self.space.scale_free,
-            "observed": self.evidence.known.sum(dim=(1, 2, 3)) * self.evidence.target.shape[1],
-        }
+    def group(self, u: nn.Parameter, chains: int = 1) -> dict[str, Any]:
+        """The parameter group a sampler is made of, of the chains ``u`` (N, D); see :meth:`context`."""
+        return {"params": [u], "context": self.context(chains)}
 
     def select(self, rows: Tensor) -> Posterior:
         """The posterior of the chains ``rows`` (indices), in this order."""
-        streams = ChainStreams.of_names(self.streams.names[rows])
-        chosen = Posterior(
-            self.space, self.evidence.select(rows), streams, self.noise_inputs, self.compiler
+        return Posterior(
+            self.space,
+            self.observation.select(rows),
+            ChainStreams.of_names(self.streams.names[rows]),
+            self.noise_inputs,
+            self.compiler,
+            self.precision,
+            self.noise_std,
         )
-        chosen.rough = self.rough
-        return chosen
+
+    @property
+    def unit(self) -> int:
+        """Rows are computed alike in every batch of a multiple of so many.
+
+        The native generators take their products of few rows in steady ones (``steady.py``), and only the
+        convolutions of a single picture differ from those of more; of other networks nothing is known.
+        """
+        return 2 if isinstance(self.space.generator, StyleGAN2Generator) else ROWS
+
+    def filled(self, together: int = 1) -> Posterior:
+        """This posterior with copies of its chains behind them, up to a multiple of :attr:`unit`.
+
+        Args:
+            together: neighbouring rows that depend on each other; all of them are copied.
+        """
+        n, size = len(self.streams), math.lcm(self.unit, together)
+        rows = torch.arange(-(-n // size) * size, device=self.streams.names.device) % n
+        return self if len(rows) == n else self.select(rows)
 
     @property
     def deterministic(self) -> bool:
@@ -131,12 +116,12 @@ class Posterior:
         """Pictures (N, C, H, W) of latents (N, D); ``dtype`` is that of the convolutions, if another."""
         noise = {"random": self._redraw, "const": "const", "off": None}[self.noise_inputs]
         # Slack makes up for what the generator cannot draw; where nothing is known it would be grain.
-        return self.space(u, self.evidence.labels, noise, self.evidence.known, dtype)
+        return self.space(u, self.observation.labels, noise, self.observation.known, dtype)
 
     def energy(self, u: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Energy (N,) of latents (N, D); ``dtype`` as in :meth:`decode`."""
         pictures = self.decode(u, dtype)
-        return masked_squared_error(pictures, self.evidence.target, self.evidence.known)
+        return masked_squared_error(pictures, self.observation.target, self.observation.known)
 
     def gradient(self, u: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
         """Energy (N,) of latents (N, D) and its gradient (N, D); ``dtype`` as in :meth:`decode`."""
@@ -154,14 +139,14 @@ class Posterior:
             sampler: who calls; steps that it says are tolerant have the cheaper precision.
         """
 
-        def precision() -> torch.dtype | None:
+        def dtype() -> torch.dtype | None:
             return self.rough if sampler is not None and sampler.tolerant else None
 
         if self.compiler is not None:
-            return CompiledClosure(self, self.compiler, u, precision)
+            return CompiledClosure(self, self.compiler, u, dtype)
 
         def evaluate() -> Tensor:
-            energy, u.grad = self.gradient(u, precision())
+            energy, u.grad = self.gradient(u, dtype())
             return energy
 
         return evaluate
@@ -174,7 +159,7 @@ class Posterior:
             pictures = self.decode(leaf)
             values = pictures[0].numel()
             eps = self.streams.normal(draw, values, Purpose.PROBE, pictures.dtype)
-            cotangent = eps.view_as(pictures) * self.evidence.known.sqrt()
+            cotangent = eps.view_as(pictures) * self.observation.known.sqrt()
             (grad,) = torch.autograd.grad(pictures, leaf, cotangent)
         return grad.square()
 
@@ -238,15 +223,15 @@ class CompiledClosure:
         dtype: torch.dtype | None,
         *numbers: float,
     ) -> tuple[Tensor, Tensor]:
-        outer, evidence = self.posterior, self.posterior.evidence
-        rows = [self.u.detach(), evidence.target, evidence.known, outer.streams.names]
-        if evidence.labels is not None:
-            rows.append(evidence.labels)
+        outer, observation = self.posterior, self.posterior.observation
+        rows = [self.u.detach(), observation.target, observation.known, outer.streams.names]
+        if observation.labels is not None:
+            rows.append(observation.labels)
         count = len(rows)
 
         def pure(*given: Any) -> tuple[Tensor, Tensor]:
             u, target, known, names, *labels = given[:count]
-            own = Evidence(target, known, labels[0] if labels else None)
+            own = Observation(target, known, labels[0] if labels else None)
             inner = Posterior(outer.space, own, ChainStreams.of_names(names), outer.noise_inputs)
             inner.calls, *rest = given[count:]
             return step(inner, u, *rest)

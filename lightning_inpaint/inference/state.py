@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
-__all__ = ["SamplerState"]
+from .posterior import Posterior
+from .walk import Report
+
+__all__ = ["SamplerState", "report_to_callbacks"]
 
 
 class SamplerState(NamedTuple):
@@ -32,3 +37,29 @@ class SamplerState(NamedTuple):
     latents: Tensor
     decode: Callable[[Tensor], Tensor]
     work: tuple[int, int] | None = None
+
+
+def report_to_callbacks(
+    module: pl.LightningModule, posterior: Posterior, batch: dict[str, Any], batch_idx: int
+) -> Report | None:
+    """A function that hands the state of a walk to the callbacks that ask for it; None without a trainer.
+
+    Args:
+        module: whose trainer has the callbacks.
+        posterior: that the chains walk in.
+        batch: what they complete.
+        batch_idx: its number.
+    """
+    trainer: Any = module._trainer
+    if trainer is None:
+        return None
+    hooks = [getattr(c, "on_sampler_step", None) for c in trainer.callbacks]
+    decode = torch.no_grad()(posterior.decode)
+
+    def report(step: int, steps: int, energy: Tensor, u: Tensor, work: tuple[int, int]) -> None:
+        state = SamplerState(step, steps, energy, batch_idx, batch, u, decode, work)
+        for hook in hooks:
+            if hook is not None:
+                hook(trainer, module, state)
+
+    return report

@@ -1,15 +1,15 @@
 """Samplers: noise-injecting optimizers over the latents of a batch of chains."""
 
 from .annealed import AnnealedHMC
-from .base import ChainOptimizer
-from .guided import Diffusion, Seed
+from .base import ChainContext, ChainOptimizer
+from .guided import Diffusion, PluginDiffusion
 from .hmc import HMC, MALA
 from .langevin import Langevin
 from .mode import MAP
 from .smc import Particles
+from .spec import SamplerSpec
 
 SAMPLERS: dict[str, type[ChainOptimizer]] = {
-    "seed": Seed,
     "diffusion": Diffusion,
     "langevin": Langevin,
     "mala": MALA,
@@ -17,18 +17,23 @@ SAMPLERS: dict[str, type[ChainOptimizer]] = {
     "map": MAP,
     "annealed_hmc": AnnealedHMC,
     "particles": Particles,
+    "plugin": PluginDiffusion,
+    "seed": PluginDiffusion,  # its first name
 }
-"""Short names for the command line."""
+"""Short names, on the command line and in Python."""
+
+Seed = PluginDiffusion  # files name it so
 
 __all__ = [
     "HMC",
     "MALA",
     "MAP",
     "AnnealedHMC",
+    "ChainContext",
     "ChainOptimizer",
     "Diffusion",
     "Langevin",
     "Particles",
     "SAMPLERS",
-    "Seed",
+    "SamplerSpec",
 ]

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..steady import elementwise
+
 __all__ = ["StepAdaptation"]
 
 
@@ -33,19 +35,19 @@ class StepAdaptation:
         self, start: Tensor, target: float, gain: float = 0.5, kappa: float = 0.75
     ) -> None:
         self.target, self.gain, self.kappa = target, gain, kappa
-        self.log_step = start.log()
+        self.log_step = elementwise(torch.log, start)
         self.log_average = self.log_step.clone()
         self.count = 0
 
     @property
     def step_size(self) -> Tensor:
         """(N,) step sizes to try next."""
-        return self.log_step.exp()
+        return elementwise(torch.exp, self.log_step)
 
     @property
     def frozen(self) -> Tensor:
         """(N,) averaged step sizes, for use after the adaptation."""
-        return self.log_average.exp()
+        return elementwise(torch.exp, self.log_average)
 
     def update(self, acceptance: Tensor) -> None:
         """Learn from acceptance probabilities (N,) of the last step."""

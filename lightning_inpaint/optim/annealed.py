@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .base import Closure
 from .hmc import HMC
-from .mode import Anchor, AnnealedDescent, check_descent
+from .mode import Anchor, AnnealedDescent, check_descent, descent_numbers
 from .preconditioner import Preconditioner
 
 __all__ = ["AnnealedHMC"]
@@ -50,6 +50,8 @@ class AnnealedHMC(HMC):
         ValueError: an option out of range, or no step left after the warm-up.
     """
 
+    live = (*HMC.live, *AnnealedDescent.LIVE)
+
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
@@ -87,12 +89,23 @@ class AnnealedHMC(HMC):
             preconditioner=preconditioner,
             probes=probes,
         )
-        self.warm_up, self.anchor = warm_up, anchor
-        self.burn_in = warm_up + int(burn_in * (steps - warm_up))
-        self.measure_at = {warm_up}
-        self.descent = AnnealedDescent(
-            warm_up, noise_std, start_std, lr, betas, anneal, ramp_down, spans=self.spans
-        )
+        self.std = noise_std
+        self.descent = AnnealedDescent(self.spans)
+
+    @property
+    def adapted(self) -> int:
+        """The step after the burn-in of the trajectories."""
+        return self.warm_up + int(self.burn_in * (self.steps - self.warm_up))
+
+    @property
+    def annealed(self) -> int:
+        """None: the descent is what is annealed."""
+        return 0
+
+    @property
+    def measured(self) -> set[int]:
+        """The first trajectory."""
+        return {self.warm_up}
 
     def cost(self, step: int) -> int:
         """One while descending, then those of a trajectory."""
@@ -101,7 +114,7 @@ class AnnealedHMC(HMC):
     def scale_step(self, factor: float) -> None:
         """Another first h and another rate of the descent."""
         super().scale_step(factor)
-        self.descent.lr *= factor
+        self.param_groups[0]["lr"] *= factor
 
     @property
     def tolerant(self) -> bool:
@@ -113,10 +126,11 @@ class AnnealedHMC(HMC):
         """One step of the descent (energies before it) or one trajectory (energies after it)."""
         if self.step_count >= self.warm_up:
             self.descent.release()
-            return super().step(closure)
+            return self._transition(closure)
         if self.step_count == 0 and self.anchor == "start":
             self.descent.anchor = self.latents.detach().clone()
         energy, grad = self.evaluate(closure)
-        self.descent.update(self.latents, grad, self.descent.numbers(self.step_count))
+        numbers = descent_numbers(self.step_count, self.warm_up, self.param_groups[0])
+        self.descent.update(self.latents, grad, numbers, self.betas)
         self.step_count += 1
         return energy

@@ -1,4 +1,4 @@
-"""Guided reverse diffusion over Gaussian latents: the seed's algorithm and its better estimators."""
+"""Guided reverse diffusion over Gaussian latents: by plugin, and by better estimators."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..noise import ChainStreams, Purpose
 from .base import ChainOptimizer, Closure, require_positive
-from .schedule import ScheduleName, make_schedule, predict_start
+from .schedule import Schedule, ScheduleName, make_schedule, predict_start
 
-__all__ = ["Diffusion", "Seed", "clip_gradient", "reverse_step"]
+__all__ = ["Diffusion", "PluginDiffusion", "clip_gradient", "reverse_step"]
 
 Estimator = Literal["plugin", "mean", "logmeanexp", "inflated"]
 Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -38,7 +38,7 @@ def clip_gradient(grad: Tensor, clip_std: float, over: Literal["picture", "batch
     """Scale ``grad`` (N, D) down to a standard deviation of at most ``clip_std``.
 
     The deviation is that of each chain's own values (``picture``), or of all values of the batch
-    together (``batch``, the seed's form, which makes pictures depend on their batch mates).
+    together (``batch``, the original's form, which makes pictures depend on their batch mates).
     """
     std = grad.std(dim=1, keepdim=True) if over == "picture" else grad.std()
     return grad * (clip_std / std).clamp(max=1.0)
@@ -56,7 +56,7 @@ class Diffusion(ChainOptimizer):
     * ``inflated``: ``plugin`` with variance noise_std^2 + (1 - abar_t) spread^2.
 
     Args:
-        params: latents (N, D) or one group with ``streams``, see :class:`ChainOptimizer`.
+        params: latents (N, D) or one group, see :class:`ChainOptimizer`.
         steps: number of steps T.
         estimator: how g_t is estimated, see above.
         num_samples: samples of u_0 per step, for ``mean`` and ``logmeanexp``.
@@ -67,7 +67,7 @@ class Diffusion(ChainOptimizer):
         beta_end: variance of the first step.
         xstart_temp: scale of xi; 1 is unbiased, 0 evaluates at the mean.
         clip_std: largest standard deviation of the energy's gradient; None = no clipping.
-        clip_over: clip each ``picture`` by itself, or the whole ``batch`` as the seed does.
+        clip_over: clip each ``picture`` by itself, or the whole ``batch``, as the original did.
         temperature: of the injected noise; 0 gives gradient descent on energy plus prior.
 
     Raises:
@@ -101,34 +101,31 @@ class Diffusion(ChainOptimizer):
         if xstart_temp < 0:
             raise ValueError(f"xstart_temp must not be negative, got {xstart_temp}")
         require_positive(noise_std=noise_std, spread=spread, clip_std=clip_std)
-        options = {
-            "estimator": estimator,
-            "num_samples": num_samples,
-            "noise_std": noise_std,
-            "spread": spread,
-            "schedule": schedule,
-            "beta_start": beta_start,
-            "beta_end": beta_end,
-            "xstart_temp": xstart_temp,
-            "clip_std": clip_std,
-            "clip_over": clip_over,
-            "temperature": temperature,
-        }
-        super().__init__(params, steps, **options)
-        self.settings = tuple(options.items())
-        self.estimator, self.num_samples, self.xstart_temp = estimator, num_samples, xstart_temp
-        self.noise_std, self.spread, self.temperature = noise_std, spread, temperature
-        self.clip_std, self.clip_over = clip_std, clip_over
-        self.schedule = make_schedule(schedule, steps, beta_start, beta_end)
-        # plain numbers: a step reads nothing back from a device
-        self._plan = list(zip(*(part.tolist() for part in self.schedule), strict=True))
+        super().__init__(params, steps)
+        self._plan: tuple[tuple[Any, ...], list[tuple[float, float]]] | None = None
+        self._numbers()  # sees betas that are out of range
+
+    @property
+    def schedule(self) -> Schedule:
+        """Noise levels of the steps."""
+        return make_schedule(*self._schedule_options)
+
+    @property
+    def _schedule_options(self) -> tuple[Any, ...]:
+        group = self.param_groups[0]
+        return group["schedule"], self.steps, self.beta_start, self.beta_end
+
+    def _numbers(self) -> list[tuple[float, float]]:
+        """beta and abar of each step, as plain numbers: a step reads nothing back from a device."""
+        if self._plan is None or self._plan[0] != self._schedule_options:
+            betas, alphas_bar = (part.tolist() for part in self.schedule)
+            self._plan = self._schedule_options, list(zip(betas, alphas_bar, strict=True))
+        return self._plan[1]
 
     def scale_step(self, factor: float) -> None:
         """Smaller betas: a shorter diffusion in steps that the energy's curvature bears."""
-        group = self.param_groups[0]
-        ends = (factor * group["beta_start"], factor * group["beta_end"])
-        self.schedule = make_schedule(group["schedule"], self.steps, *ends)
-        self._plan = list(zip(*(part.tolist() for part in self.schedule), strict=True))
+        self.param_groups[0]["beta_start"] *= factor
+        self.param_groups[0]["beta_end"] *= factor
 
     def _guidance(
         self, gradient: Gradient, streams: ChainStreams, u: Tensor, step: Count, alpha_bar: Number
@@ -185,11 +182,13 @@ class Diffusion(ChainOptimizer):
         """
         if self.step_count >= self.steps:
             raise RuntimeError(f"the schedule has {self.steps} steps, and all have been made")
-        numbers = (self.step_count, *self._plan[self.step_count])
+        beta, alpha_bar = self._numbers()[self.step_count]
+        numbers = (self.step_count, beta, alpha_bar)
         # One graph, unless rows meet in the clip: a compiled batch may have been filled up.
         if hasattr(closure, "advance") and (self.clip_std is None or self.clip_over == "picture"):
             calls = self.num_samples if self.estimator in ("mean", "logmeanexp") else 1
-            name = (type(self), self.settings)
+            group = self.param_groups[0]
+            name = (type(self), tuple((k, group[k]) for k in sorted(self.defaults)))
             energy, moved = closure.advance(name, self._advance, calls, *numbers)
             self.evaluations += calls
         else:
@@ -201,20 +200,21 @@ class Diffusion(ChainOptimizer):
         return energy
 
 
-class Seed(Diffusion):
-    """The algorithm this project started from (github.com/unixpickle/inpaint-gan), approximate.
+class PluginDiffusion(Diffusion):
+    """Reverse diffusion guided by the likelihood at the estimated start (approximate).
 
-    Reverse diffusion with a linear schedule and gradients averaged over samples of u_0. The defaults
-    are those of its notebook; the seed's names of the options are the same.
+    The algorithm of the experiment that this project grew from (github.com/unixpickle/inpaint-gan): a
+    linear schedule, and gradients averaged over samples of u_0. Names and defaults of the options are
+    those of its notebook.
 
     Args:
-        params: latents (N, D) or one group with ``streams``, see :class:`ChainOptimizer`.
-        steps: number of steps (the seed's ``num_steps``).
-        num_samples: samples of u_0 per step (``num_samples``).
-        temp: temperature of the energy (``temp``): log p(y | u) = -E / temp, temp = 2 noise_std^2.
-        xstart_temp: scale of the noise in those samples (``xstart_temp``); 1 = unbiased.
-        clip_std: largest standard deviation of the energy's gradient (``clip_std``); None = none.
-        clip_over: ``picture`` clips each chain by itself; ``batch`` is the seed's own form.
+        params: latents (N, D) or one group, see :class:`ChainOptimizer`.
+        steps: number of steps (``num_steps`` there).
+        num_samples: samples of u_0 per step.
+        temp: temperature of the energy, log p(y | u) = -E / temp, so temp = 2 noise_std^2.
+        xstart_temp: scale of the noise in those samples; 1 = unbiased.
+        clip_std: largest standard deviation of the energy's gradient; None = none.
+        clip_over: ``picture`` clips each chain by itself; ``batch`` is the original form.
         beta_start: variance of the last step (``beta_0``).
         beta_end: variance of the first step (``beta_T``).
         temperature: of the injected noise; 0 gives gradient descent on energy plus prior.
@@ -251,3 +251,8 @@ class Seed(Diffusion):
             clip_over=clip_over,
             temperature=temperature,
         )
+
+    @property
+    def noise_std(self) -> float:
+        """sigma, from ``temp`` = 2 sigma^2."""
+        return (self.param_groups[0]["temp"] / 2) ** 0.5

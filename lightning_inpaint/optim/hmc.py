@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..noise import Purpose
+from ..steady import elementwise
 from .adaptation import StepAdaptation
 from .base import ChainOptimizer, Closure, require_positive
 from .mode import annealed_std
@@ -78,7 +79,7 @@ def trajectory(potential: Potential, start: Point, angle: Tensor, leapfrog: int)
         angle: (N, D), h s: step size times scale of each latent.
         leapfrog: number of rotations, each followed by an evaluation.
     """
-    cos, sin = angle.cos(), angle.sin()
+    cos, sin = elementwise(torch.cos, angle), elementwise(torch.sin, angle)
     u, v, value, slope = start.u.clone(), start.v.clone(), start.potential, start.slope
     spare = torch.empty_like(u)
     v.addcmul_(angle, slope, value=-0.5)
@@ -109,10 +110,8 @@ class HMC(ChainOptimizer):
     so that a chain which begins at a prior draw finds the posterior's bulk and not the mode next to it.
 
     Args:
-        params: latents (N, D) or one group with ``streams``; ``probe``, a function (u, draw) ->
-            squared probes (N, D), is needed for ``preconditioner="fisher"``; ``blocks``, the shapes of
-            consecutive pieces of the latents, smooths its noise; ``scale_free`` numbers the blocks
-            whose rows count by their direction alone.
+        params: latents (N, D) or one group, see :class:`ChainOptimizer`; the context's ``probe`` is
+            needed for ``preconditioner="fisher"``, its ``blocks`` smooth the estimate's noise.
         steps: trajectories, burn-in included.
         leapfrog: gradient evaluations per trajectory.
         noise_std: assumed standard deviation sigma of a known pixel, pictures in [-1, 1].
@@ -130,6 +129,11 @@ class HMC(ChainOptimizer):
     """
 
     exact = True
+    live = (
+        *ChainOptimizer.live,
+        *("std", "fisher", "here", "accepted", "divergent", "tested", "adapted_from"),
+        *("adaptation.log_step", "adaptation.log_average", "adaptation.count"),
+    )
     # Fisher estimates along an annealed burn-in, and one more after it.
     ANNEALED_MEASURES = 6
 
@@ -160,33 +164,14 @@ class HMC(ChainOptimizer):
         for name, part in (("burn_in", burn_in), ("jitter", jitter)):
             if not 0 <= part < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {part}")
-        options = {
-            "leapfrog": leapfrog,
-            "noise_std": noise_std,
-            "step_size": step_size,
-            "burn_in": burn_in,
-            "target_accept": target_accept,
-            "jitter": jitter,
-            "preconditioner": preconditioner,
-            "probes": probes,
-        }
-        super().__init__(params, steps, probe=None, blocks=None, scale_free=None, **options)
-        group = self.param_groups[0]
-        check_preconditioner(preconditioner, probes, group)
-        self.leapfrog, self.noise_std, self.jitter = leapfrog, noise_std, jitter
+        super().__init__(params, steps)
+        check_preconditioner(preconditioner, probes, self.context)
         self.std = noise_std if start_std is None else start_std  # of the potential
-        self.preconditioner, self.probes = preconditioner, probes
-        self.burn_in = int(burn_in * steps)
-        self.start_std = start_std
-        self.annealed = 0 if start_std is None else int(anneal * self.burn_in)
-        self.measure_at = {0, self.burn_in // 2}
-        if self.annealed:
-            parts = range(self.ANNEALED_MEASURES + 1)
-            self.measure_at = {i * self.annealed // self.ANNEALED_MEASURES for i in parts}
-        self.spans = spans_of(group["blocks"], group["scale_free"])
+        self.spans = spans_of(self.context.blocks, self.context.scale_free)
         u = self.latents
         start = torch.full((len(u),), float(step_size), device=u.device, dtype=u.dtype)
         self.adaptation = StepAdaptation(start, target_accept)
+        self.adapted_from = step_size
         self.fisher: Tensor | None = None  # (N, D), at sigma = 1
         self.here: tuple[Tensor, Tensor] | None = None
         self.accepted = torch.zeros(len(u), device=u.device, dtype=torch.float64)
@@ -199,14 +184,32 @@ class HMC(ChainOptimizer):
         return self.adaptation.step_size if self.adapting else self.adaptation.frozen
 
     @property
+    def adapted(self) -> int:
+        """The step after the burn-in."""
+        return int(self.burn_in * self.steps)
+
+    @property
+    def annealed(self) -> int:
+        """The step at which sigma has fallen to ``noise_std``; 0 = there is no annealing."""
+        return 0 if self.start_std is None else int(self.anneal * self.adapted)
+
+    @property
+    def measured(self) -> set[int]:
+        """Steps before which the Fisher diagonal is measured."""
+        if not self.annealed:
+            return {0, self.adapted // 2}
+        parts = range(self.ANNEALED_MEASURES + 1)
+        return {i * self.annealed // self.ANNEALED_MEASURES for i in parts}
+
+    @property
     def adapting(self) -> bool:
         """Whether the next step still belongs to the burn-in."""
-        return self.step_count < self.burn_in
+        return self.step_count < self.adapted
 
     @property
     def draws_from(self) -> int | None:
         """The first trajectory after the burn-in."""
-        return self.burn_in
+        return self.adapted
 
     def cost(self, step: int) -> int:
         """Those of a trajectory."""
@@ -214,8 +217,14 @@ class HMC(ChainOptimizer):
 
     def scale_step(self, factor: float) -> None:
         """Another first h; the burn-in adapts it as before."""
-        start = factor * self.adaptation.step_size
-        self.adaptation = StepAdaptation(start, self.adaptation.target)
+        self.param_groups[0]["step_size"] *= factor
+
+    def _follow_step_size(self) -> None:
+        """A first h that was changed in the parameter group scales the one that was found."""
+        first = self.param_groups[0]["step_size"]
+        if first != self.adapted_from:
+            scaled = first / self.adapted_from * self.step_size
+            self.adaptation, self.adapted_from = StepAdaptation(scaled, self.target_accept), first
 
     def forget(self) -> None:
         """To be called when latents were written from outside: their energy is found anew."""
@@ -231,6 +240,8 @@ class HMC(ChainOptimizer):
 
     def _set_std(self, std: float) -> None:
         """Another sigma: what is remembered of the potential is rescaled."""
+        if std == self.std:
+            return
         ratio = (self.std / std) ** 2
         if self.here is not None:
             self.here = self.here[0] * ratio, self.here[1] * ratio
@@ -238,13 +249,13 @@ class HMC(ChainOptimizer):
 
     def _anneal(self) -> None:
         """Lower sigma along the first part of the burn-in; the step size is then found anew."""
-        if self.start_std is None or self.step_count > self.annealed:
-            return
-        self._set_std(
-            annealed_std(self.step_count, self.annealed, self.start_std, self.noise_std, 1.0)
-        )
-        if self.step_count == self.annealed:
-            self.adaptation = StepAdaptation(self.step_size, self.adaptation.target)
+        step, steps = self.step_count, self.annealed
+        if step >= steps:
+            self._set_std(self.noise_std)
+        else:
+            self._set_std(annealed_std(step, steps, self.start_std, self.noise_std, 1.0))
+        if step == steps and steps > 0:
+            self.adaptation = StepAdaptation(self.step_size, self.target_accept)
 
     def _redraw_radii(self, draw: int) -> None:
         """Gibbs step of the radii of latents that count by direction (see ``radius.py``)."""
@@ -268,20 +279,24 @@ class HMC(ChainOptimizer):
         old = Point(u.detach(), self.normal(Purpose.MOMENTUM, draw), *self.here)
         new = trajectory(lambda at: self._potential(closure, at), old, h * scale, self.leapfrog)
         ratio = log_accept(old, new)
-        accept = chance[:, 0].to(ratio).log() < ratio
+        accept = elementwise(torch.log, chance[:, 0].to(ratio)) < ratio
         if not self.adapting:
             self.divergent += ratio < -DIVERGENT
         u.copy_(torch.where(accept[:, None], new.u, old.u))
         potential = torch.where(accept, new.potential, old.potential)
         self.here = potential, torch.where(accept[:, None], new.slope, old.slope)
-        return ratio.clamp(max=0).exp()
+        return elementwise(torch.exp, ratio.clamp(max=0))
 
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """One trajectory of every chain, accepted or not; returns the energies (N,) after it."""
+        return self._transition(closure)
+
+    def _transition(self, closure: Closure) -> Tensor:
+        self._follow_step_size()
         self._anneal()
         self._redraw_radii(self.step_count)
-        if self.fisher is None or self.step_count in self.measure_at:
+        if self.fisher is None or self.step_count in self.measured:
             self.fisher = self._measure()
         scale = latent_scale(self.fisher / self.std**2)
         probability = self._move(closure, scale, self.step_count)

@@ -47,8 +47,7 @@ class Langevin(ChainOptimizer):
     as locally constant). The bias is of order h^2; without known pixels there is none.
 
     Args:
-        params: latents (N, D) or one group with ``streams``; ``probe`` and ``blocks`` as in
-            :class:`.hmc.HMC`.
+        params: see :class:`.hmc.HMC`.
         steps: number of steps, one gradient evaluation each.
         noise_std: assumed standard deviation sigma of a known pixel, pictures in [-1, 1].
         step_size: h in (0, 1], in units of each latent's scale s.
@@ -62,6 +61,8 @@ class Langevin(ChainOptimizer):
     Raises:
         ValueError: an option out of range, or no ``probe`` for ``preconditioner="fisher"``.
     """
+
+    live = (*ChainOptimizer.live, "fisher")
 
     def __init__(
         self,
@@ -85,23 +86,9 @@ class Langevin(ChainOptimizer):
             raise ValueError(f"temperature must not be negative, got {temperature}")
         if measures < 1:
             raise ValueError(f"measures must be at least 1, got {measures}")
-        options = {
-            "noise_std": noise_std,
-            "step_size": step_size,
-            "start_std": start_std,
-            "anneal": anneal,
-            "preconditioner": preconditioner,
-            "probes": probes,
-            "measures": measures,
-            "temperature": temperature,
-        }
-        super().__init__(params, steps, probe=None, blocks=None, scale_free=None, **options)
-        group = self.param_groups[0]
-        check_preconditioner(preconditioner, probes, group)
-        self.spans = spans_of(group["blocks"], group["scale_free"])
-        self.noise_std, self.step_size, self.start_std = noise_std, step_size, start_std
-        self.anneal, self.temperature = anneal, temperature
-        self.preconditioner, self.probes = preconditioner, probes
+        super().__init__(params, steps)
+        check_preconditioner(preconditioner, probes, self.context)
+        self.spans = spans_of(self.context.blocks, self.context.scale_free)
         self.measure_every = max(1, steps // measures)
         self.fisher: Tensor | None = None  # at sigma = 1
 
@@ -112,7 +99,7 @@ class Langevin(ChainOptimizer):
 
     def scale_step(self, factor: float) -> None:
         """Another h."""
-        self.step_size *= factor
+        self.param_groups[0]["step_size"] *= factor
 
     def _measure(self) -> Tensor:
         return measure_fisher(self, self.probes if self.preconditioner == "fisher" else 0)

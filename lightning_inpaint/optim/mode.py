@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .base import ChainOptimizer, Closure, require_positive
+from .base import ChainContext, ChainOptimizer, Closure, require_positive
 from .radius import Span, ratio_to, row_norms, spans_of
 
 __all__ = ["MAP", "AdamMoments", "AnnealedDescent", "annealed_std", "cosine_rate"]
@@ -53,6 +53,22 @@ class Numbers(NamedTuple):
     correction: float | Tensor
 
 
+def descent_numbers(step: int, steps: int, options: Mapping[str, Any]) -> Numbers:
+    """Those of ``step`` = 0, 1, ... of an annealed descent.
+
+    Args:
+        step: number of the step.
+        steps: length of the descent.
+        options: ``noise_std``, sigma, reached after ``anneal`` of the steps; ``start_std``, the first sigma_i
+            (nothing is annealed where it is below ``noise_std``); ``lr`` and ``betas``, Adam's;
+            ``ramp_down``, last part of the steps, over which the rate falls to 0.
+    """
+    std = annealed_std(step, steps, options["start_std"], options["noise_std"], options["anneal"])
+    b1, b2 = options["betas"]
+    rate = cosine_rate(step, steps, options["lr"], options["ramp_down"]) / (1 - b1 ** (step + 1))
+    return Numbers(2 * std**2, rate, 1 - b2 ** (step + 1))
+
+
 class AnnealedDescent:
     """Adam on ``E / (2 sigma_i^2) + |u - a|^2 / 2`` with sigma_i falling to sigma.
 
@@ -64,68 +80,35 @@ class AnnealedDescent:
     by itself, so chains stay independent.
 
     Args:
-        steps: length of the descent.
-        noise_std: sigma, reached after ``anneal`` of the steps.
-        start_std: first sigma_i (nothing is annealed where it is below ``noise_std``).
-        lr: Adam's rate.
-        betas: Adam's decay rates.
-        anneal: part of the steps over which sigma_i falls geometrically.
-        ramp_down: last part of the steps, over which the rate falls to 0.
-        anchor: a, (N, D); None = 0.
         spans: latents that count by direction; they keep the radii they start with, which the
             prior would pull to 0 (see ``radius.py``).
+
+    Attributes:
+        anchor: a, (N, D); None = 0.
+        norms: radii that the spans keep, (N, rows) each; None before the first step.
+        moments: Adam's; None before the first step.
     """
 
-    def __init__(
-        self,
-        steps: int,
-        noise_std: float,
-        start_std: float = 1.0,
-        lr: float = 0.1,
-        betas: tuple[float, float] = (0.9, 0.99),
-        anneal: float = 0.5,
-        ramp_down: float = 0.25,
-        anchor: Tensor | None = None,
-        spans: Sequence[Span] = (),
-    ) -> None:
-        self.steps, self.noise_std, self.start_std = steps, noise_std, start_std
-        self.lr, self.betas, self.anneal, self.ramp_down = lr, betas, anneal, ramp_down
-        self.anchor = anchor
+    LIVE = ("descent.moments", "descent.norms", "descent.anchor")
+    """Names of what changes, seen from a sampler that has a ``descent``."""
+
+    def __init__(self, spans: Sequence[Span] = ()) -> None:
         self.spans = list(spans)
-        self.norms: list[Tensor] | None = None
+        self.anchor: Tensor | None = None
+        self.norms: tuple[Tensor, ...] | None = None
         self.moments: AdamMoments | None = None
-        self._table: Tensor | None = None
 
-    def std(self, step: int) -> float:
-        """sigma_i at ``step``."""
-        return annealed_std(step, self.steps, self.start_std, self.noise_std, self.anneal)
-
-    def numbers(self, step: int) -> Numbers:
-        """Those of ``step`` = 0, 1, ..."""
-        b1, b2 = self.betas
-        rate = cosine_rate(step, self.steps, self.lr, self.ramp_down) / (1 - b1 ** (step + 1))
-        return Numbers(2 * self.std(step) ** 2, rate, 1 - b2 ** (step + 1))
-
-    def numbers_of(self, ages: Tensor, resting: Tensor, dtype: torch.dtype) -> Numbers:
-        """Those of chains that have made ``ages`` (N,) steps each; ``resting`` (N,) ones do not move."""
-        if self._table is None:
-            rows = [self.numbers(step) for step in range(self.steps)]
-            self._table = torch.tensor(rows, dtype=dtype, device=ages.device)
-        columns = self._table[ages.clamp(max=self.steps - 1)].unsqueeze(2).unbind(1)
-        variance, rate, correction = columns
-        return Numbers(variance, rate * ~resting[:, None], correction)
-
-    def update(self, u: Tensor, grad: Tensor, numbers: Numbers) -> None:
+    def update(self, u: Tensor, grad: Tensor, numbers: Numbers, betas: tuple[float, float]) -> None:
         """Move the chains ``u`` (N, D) in place, given dE/du. ``grad`` is overwritten."""
         if self.norms is None:
-            self.norms = [row_norms(u, span) for span in self.spans]
+            self.norms = tuple(row_norms(u, span) for span in self.spans)
         slope = grad.div_(numbers.variance).add_(u)
         if self.anchor is not None:
             slope -= self.anchor
         if self.moments is None:
             self.moments = AdamMoments(torch.zeros_like(u), torch.zeros_like(u))
         mean, square = self.moments
-        b1, b2 = self.betas
+        b1, b2 = betas
         mean.mul_(b1).add_(slope, alpha=1 - b1)
         square.mul_(b2).addcmul_(slope, slope, value=1 - b2)
         root = torch.div(square, numbers.correction, out=slope).sqrt_().add_(1e-8)
@@ -149,7 +132,7 @@ class AnnealedDescent:
             self.anchor = joined(self.anchor, fresh)
         if self.norms is not None:
             new = (row_norms(fresh, span) for span in self.spans)
-            self.norms = [joined(*pair) for pair in zip(self.norms, new, strict=True)]
+            self.norms = tuple(joined(*pair) for pair in zip(self.norms, new, strict=True))
         if self.moments is not None:
             blank = torch.zeros_like(fresh)
             self.moments = AdamMoments(*(joined(part, blank) for part in self.moments))
@@ -188,7 +171,7 @@ class MAP(ChainOptimizer):
     :class:`AnnealedDescent`).
 
     Args:
-        params: latents (N, D) or one group with ``streams``, see :class:`ChainOptimizer`.
+        params: latents (N, D) or one group, see :class:`ChainOptimizer`.
         steps: number of steps, one gradient evaluation each.
         noise_std: assumed standard deviation sigma of a known pixel, pictures in [-1, 1].
         start_std: first sigma_i of the annealing.
@@ -205,6 +188,8 @@ class MAP(ChainOptimizer):
         ValueError: an option out of range.
     """
 
+    live = (*ChainOptimizer.live, "_ages", "_resting", *AnnealedDescent.LIVE)
+
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
@@ -220,36 +205,16 @@ class MAP(ChainOptimizer):
     ) -> None:
         check_descent(noise_std, start_std, lr, betas, anneal, ramp_down, anchor)
         require_positive(stop_psnr=stop_psnr)
-        options = {
-            "noise_std": noise_std,
-            "start_std": start_std,
-            "lr": lr,
-            "betas": betas,
-            "anneal": anneal,
-            "ramp_down": ramp_down,
-            "anchor": anchor,
-            "stop_psnr": stop_psnr,
-        }
-        super().__init__(params, steps, blocks=None, scale_free=None, observed=None, **options)
-        self.noise_std, self.anchor, self.stop_psnr = noise_std, anchor, stop_psnr
-        group = self.param_groups[0]
-        self.descent = AnnealedDescent(
-            steps,
-            noise_std,
-            start_std,
-            lr,
-            betas,
-            anneal,
-            ramp_down,
-            spans=spans_of(group["blocks"], group["scale_free"]),
-        )
+        super().__init__(params, steps)
+        self.descent = AnnealedDescent(spans_of(self.context.blocks, self.context.scale_free))
         n, device = len(self.latents), self.latents.device
-        self.ages = torch.zeros(n, dtype=torch.int64, device=device)
-        self.resting = torch.zeros(n, dtype=torch.bool, device=device)
+        self._ages = torch.zeros(n, dtype=torch.int64, device=device)
+        self._resting = torch.zeros(n, dtype=torch.bool, device=device)
+        self._table: tuple[list[Numbers], Tensor] | None = None
 
     def scale_step(self, factor: float) -> None:
         """Another rate."""
-        self.descent.lr *= factor
+        self.param_groups[0]["lr"] *= factor
 
     @property
     def stops(self) -> bool:
@@ -261,13 +226,23 @@ class MAP(ChainOptimizer):
         """Not in the last quarter; see ``stop_psnr``."""
         return self.stops or super().tolerant
 
-    def reseat(self, keep: Tensor, fresh: Tensor, group: dict[str, Any]) -> None:
+    @property
+    def ages(self) -> Tensor:
+        """(N,) steps that each chain has made."""
+        return self._ages if self.stops else super().ages
+
+    @property
+    def resting(self) -> Tensor:
+        """(N,) whether each chain has stopped."""
+        return self._resting if self.stops else super().resting
+
+    def reseat(self, keep: Tensor, fresh: Tensor, context: ChainContext) -> None:
         """See :meth:`.base.ChainOptimizer.reseat`."""
-        super().reseat(keep, fresh, group)
+        super().reseat(keep, fresh, context)
         self.descent.reseat(keep, fresh)
-        new = self.ages.new_zeros(len(fresh))
-        self.ages = torch.cat([self.ages[keep], new])
-        self.resting = torch.cat([self.resting[keep], new.bool()])
+        new = self._ages.new_zeros(len(fresh))
+        self._ages = torch.cat([self._ages[keep], new])
+        self._resting = torch.cat([self._resting[keep], new.bool()])
 
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
@@ -276,21 +251,33 @@ class MAP(ChainOptimizer):
             self.descent.anchor = self.latents.detach().clone()
         energy, grad = self.evaluate(closure)
         if self.stop_psnr is None:
-            numbers = self.descent.numbers(min(self.step_count, self.steps - 1))
+            step = min(self.step_count, self.steps - 1)
+            numbers = descent_numbers(step, self.steps, self.param_groups[0])
         else:
             self._rest(energy, self.stop_psnr)
-            numbers = self.descent.numbers_of(self.ages, self.resting, energy.dtype)
-            self.ages += ~self.resting
-            self.resting |= self.ages >= self.steps
-        self.descent.update(self.latents, grad, numbers)
+            numbers = self._numbers_by_age(energy.dtype)
+            self._ages += ~self._resting
+            self._resting |= self._ages >= self.steps
+        self.descent.update(self.latents, grad, numbers, self.betas)
         self.step_count += 1
         return energy
 
     def _rest(self, energy: Tensor, psnr: float) -> None:
-        observed = self.param_groups[0]["observed"]
+        observed = self.context.observed
         if observed is None:
-            raise ValueError("stop_psnr needs observed (N,), known values, in the group")
-        self.resting |= energy <= 4 * observed / 10 ** (psnr / 10)  # peak to peak 2
+            raise ValueError("stop_psnr needs the context's observed (N,), known values")
+        self._resting |= energy <= 4 * observed / 10 ** (psnr / 10)  # peak to peak 2
+
+    def _numbers_by_age(self, dtype: torch.dtype) -> Numbers:
+        """Columns (N, 1), those of chains that rest with a rate of 0."""
+        rows = [
+            descent_numbers(step, self.steps, self.param_groups[0]) for step in range(self.steps)
+        ]
+        if self._table is None or self._table[0] != rows:
+            self._table = rows, torch.tensor(rows, dtype=dtype, device=self._ages.device)
+        table = self._table[1][self._ages.clamp(max=self.steps - 1)]
+        variance, rate, correction = table.unsqueeze(2).unbind(1)
+        return Numbers(variance, rate * ~self._resting[:, None], correction)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """The evaluations of chains that stopped by themselves are their own."""

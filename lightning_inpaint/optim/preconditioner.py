@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .base import ChainOptimizer
+    from .base import ChainContext, ChainOptimizer
 
 __all__ = [
     "Preconditioner",
@@ -41,15 +41,15 @@ Preconditioner = Literal["fisher", "none"]
 SquaredProbe = Callable[[Tensor, int], Tensor]
 
 
-def check_preconditioner(name: str, probes: int, group: dict[str, Any]) -> None:
-    """Raise ValueError unless a sampler of this parameter group can have this preconditioner."""
+def check_preconditioner(name: str, probes: int, context: ChainContext) -> None:
+    """Raise ValueError unless a sampler in this context can have this preconditioner."""
     if name not in get_args(Preconditioner):
         raise ValueError(f"preconditioner must be 'fisher' or 'none', got {name!r}")
     if probes < 1:
         raise ValueError(f"probes must be at least 1, got {probes}")
-    if name == "fisher" and group["probe"] is None:
+    if name == "fisher" and context.probe is None:
         raise ValueError(
-            "preconditioner='fisher' needs the group option 'probe', a function (u, draw) -> "
+            "preconditioner='fisher' needs the context's 'probe', a function (u, draw) -> "
             "squared probes; got None"
         )
 
@@ -135,15 +135,15 @@ def measure_fisher(sampler: ChainOptimizer, probes: int) -> Tensor:
     """The Fisher diagonal at sigma = 1 where a sampler's chains are, (N, D).
 
     Args:
-        sampler: its group holds ``probe`` and ``blocks``; each probe counts as an evaluation.
+        sampler: its context holds ``probe`` and ``blocks``; each probe counts as an evaluation.
         probes: how many; 0 = nothing is measured, and the diagonal is 0.
     """
-    u, group = sampler.latents.detach(), sampler.param_groups[0]
-    if probes == 0:
+    u, context = sampler.latents.detach(), sampler.context
+    if probes == 0 or context.probe is None:
         return torch.zeros_like(u)
     draws = range(sampler.evaluations, sampler.evaluations + probes)
     sampler.evaluations += probes
-    return fisher_diagonal(group["probe"], u, draws, 1.0, group["blocks"])
+    return fisher_diagonal(context.probe, u, draws, 1.0, context.blocks)
 
 
 def latent_scale(fisher: Tensor) -> Tensor:

@@ -53,8 +53,8 @@ def make_schedule(name: ScheduleName, steps: int, beta_start: float, beta_end: f
     if name == "linear":
         betas = torch.linspace(beta_start, beta_end, steps, dtype=torch.float64)
     elif name == "geometric":
-        ends = torch.tensor([beta_start, beta_end], dtype=torch.float64).log()
-        betas = torch.linspace(float(ends[0]), float(ends[1]), steps, dtype=torch.float64).exp()
+        first, last = torch.tensor([beta_start, beta_end], dtype=torch.float64).log().tolist()
+        betas = torch.linspace(first, last, steps, dtype=torch.float64).exp()
     else:
         raise ValueError(f"schedule must be 'linear' or 'geometric', got {name!r}")
     return Schedule(betas.flip(0), torch.cumprod(1 - betas, dim=0).flip(0))

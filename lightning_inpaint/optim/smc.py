@@ -56,7 +56,7 @@ class Particles(HMC):
         params: see :class:`.hmc.HMC`.
         steps: temperatures.
         particles: particles per picture, neighbouring rows; 0 = the ``chains`` of a picture that the
-            group names, or all rows.
+            context names, or all rows.
         noise_std: assumed standard deviation sigma of a known pixel, pictures in [-1, 1].
         start_std: sigma_1; the first weights compare it with the prior.
         leapfrog: gradient evaluations per step.
@@ -73,6 +73,7 @@ class Particles(HMC):
     """
 
     interacting = True
+    live = (*HMC.live, "precision", "log_weights", "log_evidence")
 
     def __init__(
         self,
@@ -107,17 +108,15 @@ class Particles(HMC):
             start_std=start_std,
         )
         u = self.latents
-        self.particles = particles or self.param_groups[0]["chains"] or len(u)
-        together = self.param_groups[0]["chains"] or len(u)
-        if together % self.particles or len(u) % self.particles:
+        together = self.context.chains or len(u)
+        self.population = particles or together  # particles per picture
+        if together % self.population or len(u) % self.population:
             raise ValueError(f"particles must divide the {together} chains, got {particles}")
         if steps < 2:
             raise ValueError(f"steps must be at least 2, got {steps}")
-        self.start_std: float = start_std
         self.precision = 0.0  # 1 / (2 sigma^2) that the weights are for: the prior's
-        self.measure_at = {i * steps // measures for i in range(measures)}
-        pictures = len(u) // self.particles
-        self.log_weights = u.new_zeros(pictures, self.particles, dtype=torch.float64)
+        pictures = len(u) // self.population
+        self.log_weights = u.new_zeros(pictures, self.population, dtype=torch.float64)
         self.log_evidence = u.new_zeros(pictures, dtype=torch.float64)
 
     @property
@@ -126,18 +125,23 @@ class Particles(HMC):
         return None
 
     @property
+    def measured(self) -> set[int]:
+        """Steps before whose moves the Fisher diagonal is measured."""
+        return {i * self.steps // self.measures for i in range(self.measures)}
+
+    @property
     def step_size(self) -> Tensor:
         """(N,) step sizes h, one per picture."""
         return self.adaptation.step_size
 
     def _grouped(self, values: Tensor) -> Tensor:
         """(N, ...) to (pictures, K, ...)."""
-        return values.unflatten(0, (-1, self.particles))
+        return values.unflatten(0, (-1, self.population))
 
     def _measure(self) -> Tensor:
         """The Fisher diagonal at sigma = 1, averaged over each picture's particles, (N, D)."""
         mean = self._grouped(super()._measure()).mean(1, keepdim=True)
-        return mean.expand(-1, self.particles, -1).flatten(0, 1)
+        return mean.expand(-1, self.population, -1).flatten(0, 1)
 
     def _cool(self, std: float) -> None:
         """Lower sigma: reweight, add to the evidence, rescale what is remembered of the energy."""
@@ -170,6 +174,7 @@ class Particles(HMC):
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """One temperature: reweight, resample, move; returns the energies (N,) after it."""
         u = self.latents
+        self._follow_step_size()
         if self.here is None:
             u.copy_(self.normal(Purpose.START, 0))
             self.here = self._potential(closure)
@@ -177,11 +182,11 @@ class Particles(HMC):
         self._cool(std)
         self._resample(always=self.step_count == self.steps - 1)
         self._redraw_radii(self.step_count)
-        if self.fisher is None or self.step_count in self.measure_at:
+        if self.fisher is None or self.step_count in self.measured:
             self.fisher = self._measure()
         scale = latent_scale(self.fisher / std**2)
         probability = self._move(closure, scale, self.step_count)
-        mean = self._grouped(probability).mean(1, keepdim=True).expand(-1, self.particles)
+        mean = self._grouped(probability).mean(1, keepdim=True).expand(-1, self.population)
         self.adaptation.update(mean.flatten())
         self.accepted += probability
         self.tested += 1
@@ -190,5 +195,5 @@ class Particles(HMC):
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Adds ``log_evidence`` of the picture, up to its constant, to those of HMC, each (N,)."""
-        evidence = self.log_evidence[:, None].expand(-1, self.particles).flatten()
+        evidence = self.log_evidence[:, None].expand(-1, self.population).flatten()
         return {**super().diagnostics(), "log_evidence": evidence}

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_inpaint import LatentInpainter, UserError
 from lightning_inpaint.errors import ArgumentError
-from lightning_inpaint.optim import Diffusion, Seed
+from lightning_inpaint.optim import Diffusion, PluginDiffusion
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
@@ -54,7 +54,7 @@ def by_id(batches):
 
 
 def inpainter(generator, **options):
-    options = {"sampler": lambda p: Seed(p, steps=15), "chains": 2, **options}
+    options = {"sampler": lambda p: PluginDiffusion(p, steps=15), "chains": 2, **options}
     return LatentInpainter(generator, **options)
 
 
@@ -102,7 +102,7 @@ def test_energy_is_that_of_the_raw_output(tiny_generator):
 
 def test_nothing_known_returns_draws_from_the_prior(tiny_generator):
     """400 chains of 8 latents; bounds are four standard errors."""
-    sampler = {"sampler": lambda p: Seed(p, steps=60), "latents": "z"}
+    sampler = {"sampler": lambda p: PluginDiffusion(p, steps=60), "latents": "z"}
     module = inpainter(tiny_generator, chains=50, **sampler)
     u = predict(module, Pictures(mask_columns=8))[0].latents.flatten(0, 1).double()
     n = u.shape[0]
@@ -134,7 +134,7 @@ def test_given_labels_are_certain(tiny_generator):
 
 
 def test_a_chain_that_is_not_finite_starts_again_and_is_reported(tiny_generator):
-    class Fragile(Seed):
+    class Fragile(PluginDiffusion):
         """Breaks the second row of a full batch, once."""
 
         def step(self, closure):

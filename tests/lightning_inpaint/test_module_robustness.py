@@ -10,7 +10,15 @@ from lightning_inpaint import LatentInpainter
 from lightning_inpaint.inference.agreement import agreement
 from lightning_inpaint.inference.memory import BatchSplitter, is_out_of_memory
 from lightning_inpaint.inference.restarts import shell_limit
-from lightning_inpaint.optim import HMC, MAP, AnnealedHMC, Diffusion, Langevin, Particles, Seed
+from lightning_inpaint.optim import (
+    HMC,
+    MAP,
+    AnnealedHMC,
+    Diffusion,
+    Langevin,
+    Particles,
+    PluginDiffusion,
+)
 
 
 def batch_of(pictures, channels, names=None):
@@ -29,7 +37,9 @@ def batch_of(pictures, channels, names=None):
 
 
 def inpainter(generator, **options):
-    return LatentInpainter(generator, **{"sampler": lambda p: Seed(p, steps=8), **options})
+    return LatentInpainter(
+        generator, **{"sampler": lambda p: PluginDiffusion(p, steps=8), **options}
+    )
 
 
 class Hilly(torch.nn.Module):
@@ -115,8 +125,8 @@ def test_other_errors_are_not_taken_for_memory():
     assert BatchSplitter().fits is None
 
 
-class Careless(Seed):
-    """Loses the chain of the largest start until its steps are a quarter; notes its step scales."""
+class Careless(PluginDiffusion):
+    """Loses the chain ``lost`` until its steps are a quarter; notes its step scales."""
 
     scales = ()
 
@@ -126,18 +136,18 @@ class Careless(Seed):
 
     def step(self, closure):
         energy = super().step(closure)
-        if not hasattr(self, "full"):
-            self.full = len(self.latents) > 1
+        if not hasattr(self, "rows"):
+            self.rows = slice(None) if self.scales else slice(self.lost, self.lost + 1)
         late = self.step_count == self.steps
-        if late and (self.full or self.scales[-1] > self.careful):
-            self.latents.data[-1] *= self.factor
+        if late and (not self.scales or self.scales[-1] > self.careful):
+            self.latents.data[self.rows] *= self.factor
         return energy
 
 
 @pytest.mark.parametrize("factor", [float("nan"), 1e4])
 def test_a_chain_that_goes_astray_starts_again_with_smaller_steps(factor):
     class Sampler(Careless):
-        scales, careful = (), 0.25
+        scales, careful, lost = (), 0.25, 2
 
     Sampler.factor = factor
     module = inpainter(Hilly(), sampler=lambda p: Sampler(p, steps=5))
@@ -146,7 +156,9 @@ def test_a_chain_that_goes_astray_starts_again_with_smaller_steps(factor):
     assert result.status == [["ok"], ["ok"], ["restarted"]]
     assert result.energy.isfinite().all()
     assert (result.diagnostics["u2_over_d"] < shell_limit(6)).all()
-    others = inpainter(Hilly(), sampler=lambda p: Seed(p, steps=5)).predict_step(batch_of(3, 1))
+    others = inpainter(Hilly(), sampler=lambda p: PluginDiffusion(p, steps=5)).predict_step(
+        batch_of(3, 1)
+    )
     torch.testing.assert_close(result.latents[:2], others.latents[:2])
 
 
@@ -155,7 +167,7 @@ def test_a_chain_that_goes_astray_starts_again_with_smaller_steps(factor):
 )
 def test_after_three_attempts_it_has_failed(factor, reason):
     class Sampler(Careless):
-        scales, careful = (), 0.0
+        scales, careful, lost = (), 0.0, 1
 
     Sampler.factor = factor
     result = inpainter(Hilly(), sampler=lambda p: Sampler(p, steps=5)).predict_step(batch_of(2, 1))
@@ -167,7 +179,7 @@ def test_after_three_attempts_it_has_failed(factor, reason):
 @pytest.mark.parametrize(
     ("sampler", "options"),
     [
-        (Seed, {}),
+        (PluginDiffusion, {}),
         (Diffusion, {}),
         (Langevin, {"preconditioner": "none"}),
         (MAP, {}),

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_inpaint import Completions, LatentInpainter, UserError
 from lightning_inpaint.inference.batch import labels_of
-from lightning_inpaint.optim import Seed
+from lightning_inpaint.optim import PluginDiffusion
 from tests.lightning_inpaint.generators.my_networks import Dense
 
 NAMES = ("ant", "bee", "cow")
@@ -17,7 +17,11 @@ NAMES = ("ant", "bee", "cow")
 
 def inpainter(generator, **options):
     return LatentInpainter(
-        generator, latents="z", sampler=lambda p: Seed(p, steps=3), truncation=1, **options
+        generator,
+        latents="z",
+        sampler=lambda p: PluginDiffusion(p, steps=3),
+        truncation=1,
+        **options,
     )
 
 

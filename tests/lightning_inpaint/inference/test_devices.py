@@ -10,10 +10,11 @@ from lightning_inpaint.generators import save_generator
 from lightning_inpaint.inference.compilation import StepCompiler, missing_compiler
 from lightning_inpaint.inference.float32 import whole_float32
 from lightning_inpaint.inference.latents import LatentSpace
-from lightning_inpaint.inference.posterior import Evidence, Posterior
+from lightning_inpaint.inference.observation import Observation
+from lightning_inpaint.inference.posterior import Posterior
 from lightning_inpaint.inference.walk import walk
 from lightning_inpaint.noise import ChainStreams, Purpose
-from lightning_inpaint.optim import MAP, Seed
+from lightning_inpaint.optim import MAP, PluginDiffusion
 from tests.lightning_inpaint.inference.test_fast_paths import small
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -39,15 +40,14 @@ def posterior_on(device, generator, n=4, noise="random", compiler=None, latents=
     known = torch.ones(n, 1, side, side)
     known[..., side // 2 :] = 0
     labels = torch.arange(n) % generator.num_classes
-    evidence = Evidence(target.to(device), known.to(device), labels.to(device))
+    evidence = Observation(target.to(device), known.to(device), labels.to(device))
     start = torch.nn.Parameter(streams.normal(0, space.dim, Purpose.START))
     return Posterior(space, evidence, streams, noise, compiler), start
 
 
 def walked(sampler, steps, *args, **options):
-    posterior, u = posterior_on(*args, **options)
-    optimizer = sampler([posterior.group(u)], steps=steps)
-    return walk(posterior, u, optimizer)
+    posterior, _ = posterior_on(*args, **options)
+    return walk(posterior, lambda u, seated: sampler([seated.group(u)], steps=steps))
 
 
 @pytest.mark.parametrize("count", [1, 7, 512])
@@ -94,7 +94,7 @@ def test_energy_and_its_gradient(device, latents):
     assert relative(found_slope, slope) < 1e-4
 
 
-@pytest.mark.parametrize("sampler", [Seed, MAP])
+@pytest.mark.parametrize("sampler", [PluginDiffusion, MAP])
 def test_walks(device, sampler):
     generator = small().requires_grad_(False)
     wanted = walked(sampler, 10, torch.device("cpu"), generator)
@@ -114,9 +114,9 @@ def test_compiled_walks_with_fewer_rows_later():
     compiler, generator = StepCompiler(), small(8).requires_grad_(False)
     kept = []
     for n in (4, 3, 4):
-        found = walked(Seed, 4, device, generator, n=n, compiler=compiler)
+        found = walked(PluginDiffusion, 4, device, generator, n=n, compiler=compiler)
         kept.append(found.latents)
-        plain = walked(Seed, 4, torch.device("cpu"), generator, n=n)
+        plain = walked(PluginDiffusion, 4, torch.device("cpu"), generator, n=n)
         assert relative(found.latents, plain.latents) < 1e-4
     assert not compiler.eager
     assert torch.equal(kept[0], kept[2])  # and the first was not written over

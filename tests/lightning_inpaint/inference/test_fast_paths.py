@@ -11,11 +11,11 @@ from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from lightning_inpaint.inference import compilation
 from lightning_inpaint.inference.compilation import StepCompiler, missing_compiler
 from lightning_inpaint.inference.latents import LatentSpace
-from lightning_inpaint.inference.observation import known_psnr
-from lightning_inpaint.inference.posterior import Evidence, Posterior
+from lightning_inpaint.inference.observation import Observation, known_psnr
+from lightning_inpaint.inference.posterior import Posterior
 from lightning_inpaint.inference.walk import walk
 from lightning_inpaint.noise import ChainStreams, Purpose
-from lightning_inpaint.optim import MAP, SAMPLERS, AnnealedHMC, Diffusion, Seed
+from lightning_inpaint.optim import MAP, SAMPLERS, AnnealedHMC, Diffusion, PluginDiffusion
 
 CPU = torch.device("cpu")
 
@@ -47,17 +47,19 @@ def problem(space, n, compiler=None, noise="random", seed=5):
     known = torch.ones(n, 1, *target.shape[2:])
     known[..., target.shape[3] // 2 :] = 0
     start = torch.nn.Parameter(streams.normal(0, space.dim, Purpose.START))
-    return Posterior(space, Evidence(target, known, labels), streams, noise, compiler), start
+    return Posterior(space, Observation(target, known, labels), streams, noise, compiler), start
+
+
+def of(sampler, **options):
+    return lambda u, seated: sampler([seated.group(u)], **options)
 
 
 def twenty_steps(space, n=3, compiler=None, noise="random"):
-    """The seed's algorithm, cut short: latents, pictures, known-pixel PSNR."""
-    posterior, u = problem(space, n, compiler, noise)
-    streams = posterior.streams
-    optimizer = Seed([{"params": [u], "streams": streams}], steps=20)
-    walked = walk(posterior, u, optimizer)
+    """The original algorithm, cut short: latents, pictures, known-pixel PSNR."""
+    posterior, _ = problem(space, n, compiler, noise)
+    walked = walk(posterior, of(PluginDiffusion, steps=20))
     channels = walked.pictures.shape[1]
-    return walked, known_psnr(walked.energy, posterior.evidence.known, channels)
+    return walked, known_psnr(walked.energy, posterior.observation.known, channels)
 
 
 def relative(one, other):
@@ -92,11 +94,11 @@ def test_bfloat16_costs_little_known_pixel_error():
     for dtype in (None, torch.bfloat16):
         generator.set_compute(dtype)
         posterior, u = problem(LatentSpace(generator, "z+noise"), 64)
-        walk(posterior, u, MAP([{"params": [u], "streams": posterior.streams}], steps=40))
+        u = walk(posterior, of(MAP, steps=40)).latents
         generator.set_compute(None)
         with torch.no_grad():
             energy = posterior.energy(u)
-        figures.append(known_psnr(energy, posterior.evidence.known, 3).mean())
+        figures.append(known_psnr(energy, posterior.observation.known, 3).mean())
     assert figures[0] > 15
     assert abs(figures[0] - figures[1]) < 0.2
     assert figures[0] != figures[1]
@@ -108,15 +110,15 @@ def test_bfloat16_costs_little_known_pixel_error():
 def test_last_part_and_metropolis_ratios_are_float32(sampler, rough):
     generator = small(8).requires_grad_(False)
     space, seen = LatentSpace(generator, "z+noise"), []
-    posterior, u = problem(space, 2)
+    posterior, _ = problem(space, 2)
     layer = generator.synthesis.b8.conv0
     layer.register_forward_hook(
         lambda m, a, given, out: seen.append(given["dtype"]), with_kwargs=True
     )
     posterior = Posterior(
-        space, posterior.evidence, posterior.streams, "const", precision="bfloat16"
+        space, posterior.observation, posterior.streams, "const", precision="bfloat16"
     )
-    walk(posterior, u, sampler([posterior.group(u)], steps=8))
+    walk(posterior, of(sampler, steps=8))
     assert seen[:rough] == [torch.bfloat16] * rough
     assert len(seen) > 8
     assert set(seen[rough:]) == {None}
@@ -124,9 +126,9 @@ def test_last_part_and_metropolis_ratios_are_float32(sampler, rough):
 
 def test_the_precision_of_a_walk_reaches_neither_its_reports_nor_a_shared_generator():
     generator = small(8).requires_grad_(False)
-    posterior, u = problem(LatentSpace(generator, "z+noise"), 2)
+    posterior, _ = problem(LatentSpace(generator, "z+noise"), 2)
     rough = Posterior(
-        posterior.space, posterior.evidence, posterior.streams, "const", precision="bfloat16"
+        posterior.space, posterior.observation, posterior.streams, "const", precision="bfloat16"
     )
     seen = []
 
@@ -135,7 +137,7 @@ def test_the_precision_of_a_walk_reaches_neither_its_reports_nor_a_shared_genera
         torch.testing.assert_close(rough.energy(at), seen[-1], rtol=0, atol=0)
         assert not torch.equal(rough.energy(at, torch.bfloat16), seen[-1])
 
-    walk(rough, u, MAP([rough.group(u)], steps=4), report, 1)
+    walk(rough, of(MAP, steps=4), report=report, every=1)
     assert len(seen) == 4
     assert {layer.compute_dtype for layer in generator.synthesis.convolutions} == {None}
 
@@ -161,7 +163,7 @@ def test_smaller_batches_are_filled_up_not_compiled_anew():
             assert relative(walked.latents, again.latents) < 1e-5
             assert relative(walked.trace, again.trace) < 1e-5
     steps = [sizes for (key, _), sizes in compiler.graphs.items() if key[0] != "normal"]
-    assert [list(sizes) for sizes in steps] == [[3], [3]]  # redrawn noise, and stored
+    assert [list(sizes) for sizes in steps] == [[4], [4]]  # redrawn noise, and stored
     assert len(calls) == sum(map(len, compiler.graphs.values()))
 
 
@@ -172,10 +174,9 @@ def test_every_sampler_walks_alike_compiled(name):
     torch._dynamo.reset()
     compiler, ends = StepCompiler(backend=backend([])), []
     for compiled in (compiler, None):
-        posterior, u = problem(space, 3, compiled, "const")
+        posterior, _ = problem(space, 3, compiled, "const")
         options = {"warm_up": 10} if name == "annealed_hmc" else {}
-        walk(posterior, u, SAMPLERS[name]([posterior.group(u)], steps=20, **options))
-        ends.append(u.detach())
+        ends.append(walk(posterior, of(SAMPLERS[name], steps=20, **options)).latents)
     assert relative(*ends) < 1e-4
     assert compiler.graphs
     assert not compiler.eager
@@ -187,10 +188,9 @@ def test_a_whole_step_is_one_graph(estimator):
     torch._dynamo.reset()
     compiler, ends = StepCompiler(backend=backend([])), []
     for compiled in (compiler, None):
-        posterior, u = problem(space, 3, compiled)
-        optimizer = Diffusion([posterior.group(u)], steps=20, estimator=estimator, num_samples=2)
-        walk(posterior, u, optimizer)
-        ends.append((u.detach(), optimizer.evaluations, posterior.calls))
+        posterior, _ = problem(space, 3, compiled)
+        walked = walk(posterior, of(Diffusion, steps=20, estimator=estimator, num_samples=2))
+        ends.append((walked.latents, walked.evaluations))
     assert relative(ends[0][0], ends[1][0]) < 1e-4
     assert ends[0][1:] == ends[1][1:]
     steps = [key[0] for (key, _) in compiler.graphs if key[0] != "normal"]
@@ -205,8 +205,8 @@ def test_rows_that_meet_in_the_clip_are_not_filled_up():
         for n in (3, 2):
             posterior, u = problem(space, n, compiled)
             options = {"clip_over": "batch", "clip_std": 1e-3}
-            walk(posterior, u, Seed([posterior.group(u)], steps=5, **options))
-        ends.append(u.detach())
+            u = walk(posterior, of(PluginDiffusion, steps=5, **options)).latents
+        ends.append(u)
     assert relative(*ends) < 1e-5
 
 
@@ -218,7 +218,7 @@ def test_compiled_calls_see_changed_weights(plain):
 
     def energies(compiled):
         posterior, u = problem(space, 2, compiled, "const")
-        posterior.evidence.target.zero_()
+        posterior.observation.target.zero_()
         return posterior.closure(u)()
 
     before = energies(compiler)

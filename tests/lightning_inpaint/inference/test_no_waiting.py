@@ -5,10 +5,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lightning_inpaint.inference.latents import LatentSpace
-from lightning_inpaint.inference.posterior import Evidence, Posterior
-from lightning_inpaint.inference.slots import walk_in_slots
+from lightning_inpaint.inference.observation import Observation
+from lightning_inpaint.inference.posterior import Posterior
 from lightning_inpaint.inference.walk import walk
-from lightning_inpaint.noise import ChainStreams, Purpose
+from lightning_inpaint.noise import ChainStreams
 from lightning_inpaint.optim import SAMPLERS
 
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
@@ -50,13 +50,15 @@ def test_no_step_waits(name, noise, tiny_generator):
     streams = ChainStreams.grid(0, [str(i) for i in range(n)], 1)
     known = torch.ones(n, 1, 8, 8)
     known[..., 4:] = 0
-    evidence = Evidence(torch.zeros(n, 3, 8, 8), known, torch.arange(n) % 3)
+    evidence = Observation(torch.zeros(n, 3, 8, 8), known, torch.arange(n) % 3)
     posterior = Posterior(space, evidence, streams, noise)
-    u = torch.nn.Parameter(streams.normal(0, space.dim, Purpose.START))
     options = {"warm_up": 3} if name == "annealed_hmc" else {}
-    optimizer = SAMPLERS[name]([posterior.group(u)], steps=6, **options)
+
+    def sampler(u, seated):
+        return SAMPLERS[name]([seated.group(u)], steps=6, **options)
+
     with Waits() as waits:
-        walk(posterior, u, optimizer, lambda step, *rest: seen.append(step), every=2)
+        walk(posterior, sampler, report=lambda step, *rest: seen.append(step), every=2)
     assert seen == [2, 4, 6]
     assert waits.seen == []
 
@@ -65,14 +67,13 @@ def test_chains_that_stop_are_not_waited_for(tiny_generator):
     space, n, steps = LatentSpace(tiny_generator, "z+noise"), 6, 5
     streams = ChainStreams.grid(0, [str(i) for i in range(n)], 1)
     known = torch.ones(n, 1, 8, 8)
-    evidence = Evidence(torch.zeros(n, 3, 8, 8), known, torch.arange(n) % 3)
+    evidence = Observation(torch.zeros(n, 3, 8, 8), known, torch.arange(n) % 3)
     posterior = Posterior(space, evidence, streams, "const")
-    start = streams.normal(0, space.dim, Purpose.START)
 
     def sampler(u, seated):
         return SAMPLERS["map"]([seated.group(u)], steps=steps, stop_psnr=99.0)
 
     with Waits() as waits:
-        walked = walk_in_slots(posterior, start, sampler, 2, every=2)
+        walked = walk(posterior, sampler, slots=2, every=2)
     assert waits.seen == []
     assert (walked.diagnostics["gradient_evaluations"] == steps).all()

@@ -78,7 +78,7 @@ def test_evaluations_are_counted_and_diagnostics_are_per_chain(sampler, options)
         probes += 1
         return batch.probe(u, draw)
 
-    made = made_of(sampler, {**batch.group, "probe": probe}, **options)
+    made = made_of(sampler, {**batch.group, "context": batch.context(probe=probe)}, **options)
     energies = [made.step(batch.closure) for _ in range(made.steps)]
     assert made.evaluations == batch.calls + probes
     # what a progress bar expects: all but the start of trajectories and the measurements
@@ -238,7 +238,6 @@ def test_bad_settings_are_quoted(sampler, options, words) -> None:
 
 
 def test_a_preconditioner_without_a_probe_is_refused() -> None:
-    group = problem(torch.arange(8)).group
-    group.pop("probe")
-    with pytest.raises(ValueError, match="needs the group option 'probe'"):
-        HMC([group])
+    batch = problem(torch.arange(8))
+    with pytest.raises(ValueError, match="needs the context's 'probe'"):
+        HMC([{**batch.group, "context": batch.context(probe=None)}])

@@ -123,7 +123,14 @@ def test_geweke_alternation_leaves_the_prior(leapfrog: int) -> None:
     chains = 4000
     problem = Problem(curved, torch.zeros(chains, 3), torch.ones(3), prior_start(chains, 2))
     sampler = HMC(
-        [{**problem.group, "probe": lambda u, draw: torch.tensor([0.3, 0.1]).expand_as(u)}],
+        [
+            {
+                **problem.group,
+                "context": problem.context(
+                    probe=lambda u, draw: torch.tensor([0.3, 0.1]).expand_as(u)
+                ),
+            }
+        ],
         steps=25,
         leapfrog=leapfrog,
         noise_std=0.4,

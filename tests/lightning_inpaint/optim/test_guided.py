@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lightning_inpaint.noise import ChainStreams, Purpose
-from lightning_inpaint.optim import Diffusion, Seed
+from lightning_inpaint.optim import ChainContext, Diffusion, PluginDiffusion
 from lightning_inpaint.optim.guided import clip_gradient
 
 
@@ -30,13 +30,13 @@ class Quadratic:
         return self.energy(self.u.detach())
 
     def group(self):
-        return [{"params": [self.u], "streams": self.streams}]
+        return [{"params": [self.u], "context": ChainContext(self.streams)}]
 
 
 def test_one_step_is_the_closed_form_update():
     toy = Quadratic()
     before = toy.u.detach().clone()
-    sampler = Seed(toy.group(), steps=500, temp=0.7, xstart_temp=0.4, clip_std=1.5)
+    sampler = PluginDiffusion(toy.group(), steps=500, temp=0.7, xstart_temp=0.4, clip_std=1.5)
     sampler.step(toy.closure)
 
     betas = torch.linspace(1e-4, 0.02, 500, dtype=torch.float64)
@@ -55,7 +55,7 @@ def test_the_whole_seed_preset_is_the_plain_loop(over):
     """A loop written from DESIGN's formulas, with the same noise, ends in the same latents."""
     toy = Quadratic(dtype=torch.float32)
     u = toy.u.detach().clone()
-    sampler = Seed(toy.group(), num_samples=2, xstart_temp=1.0, clip_over=over)
+    sampler = PluginDiffusion(toy.group(), num_samples=2, xstart_temp=1.0, clip_over=over)
     for _ in range(sampler.steps):
         sampler.step(toy.closure)
 
@@ -80,7 +80,7 @@ def test_the_whole_seed_preset_is_the_plain_loop(over):
 def test_zero_temperature_is_gradient_descent_on_energy_plus_prior():
     """sqrt(1 - b) u - b grad E / temp is SGD at rate b whose weight decay is (1 - sqrt(1 - b)) / b."""
     toy, twin = Quadratic(), Quadratic()
-    sampler = Seed(toy.group(), steps=50, temp=2.0, clip_std=None, temperature=0.0)
+    sampler = PluginDiffusion(toy.group(), steps=50, temp=2.0, clip_std=None, temperature=0.0)
     for k in range(50):
         beta = float(sampler.schedule.betas[k])
         abar = float(sampler.schedule.alphas_bar[k])
@@ -142,12 +142,12 @@ def test_clipping_per_picture_leaves_small_gradients_alone():
 )
 def test_bad_settings_are_quoted(options, text):
     with pytest.raises(ValueError, match=text):
-        Seed(Quadratic().group(), **options)
+        PluginDiffusion(Quadratic().group(), **options)
 
 
 def test_stepping_past_the_schedule_is_refused():
     toy = Quadratic()
-    sampler = Seed(toy.group(), steps=1)
+    sampler = PluginDiffusion(toy.group(), steps=1)
     sampler.step(toy.closure)
     with pytest.raises(RuntimeError, match="1 steps"):
         sampler.step(toy.closure)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -24,7 +26,10 @@ def problem(chains: int, dtype: torch.dtype = torch.float32) -> tuple[Problem, d
     target = spherical(prior_start(1, 2 * WIDTH + 4, seed=9, dtype=dtype))
     start = prior_start(chains, 2 * WIDTH + 4, dtype=dtype)
     made = Problem(spherical, target, torch.ones(8, dtype=dtype), start)
-    return made, {**made.group, "blocks": [(2, WIDTH), (4,)], "scale_free": [0]}
+    return made, {
+        **made.group,
+        "context": made.context(blocks=[(2, WIDTH), (4,)], scale_free=[0]),
+    }
 
 
 def squared_radii(u: Tensor) -> Tensor:
@@ -71,4 +76,4 @@ def test_a_new_radius_rescales_the_remembered_slope() -> None:
 def test_a_block_that_is_not_there_is_refused() -> None:
     _, group = problem(2)
     with pytest.raises(ValueError, match="scale_free names block 5, but there are 2 blocks"):
-        MAP([{**group, "scale_free": [5]}])
+        MAP([{**group, "context": replace(group["context"], scale_free=[5])}])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_inpaint.noise import ChainStreams, Purpose
+from lightning_inpaint.optim import ChainContext
 
 
 class Problem:
@@ -39,7 +40,11 @@ class Problem:
     @property
     def group(self) -> dict[str, Any]:
         """The parameter group of a sampler."""
-        return {"params": [self.u], "streams": self.streams, "probe": self.probe}
+        return {"params": [self.u], "context": self.context()}
+
+    def context(self, **more: Any) -> ChainContext:
+        """What a sampler may know of the chains, with ``more`` of it or in place of it."""
+        return ChainContext(**{"streams": self.streams, "probe": self.probe, **more})
 
     def energy(self, u: Tensor) -> Tensor:
         return ((self.decode(u) - self.target).square() * self.known).sum(dim=1)

@@ -1,0 +1,147 @@
+"""A sampler and its options, before there are chains."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .base import ChainContext, ChainOptimizer
+
+__all__ = ["SamplerSpec"]
+
+SamplerLike = (
+    str | Mapping[str, Any] | type[ChainOptimizer] | Callable[[Iterable[Any]], ChainOptimizer]
+)
+
+
+class SamplerSpec(NamedTuple):
+    """Which sampler walks, with every option: what runs, what is recorded and what is compared.
+
+    Attributes:
+        cls: the sampler's class.
+        options: every option by name, defaults included.
+        make: makes it over some latents, where that is a user's own function; None = the class does.
+    """
+
+    cls: type[ChainOptimizer]
+    options: dict[str, Any]
+    make: Callable[[Iterable[Any]], ChainOptimizer] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        given: SamplerLike,
+        samplers: Mapping[str, type[ChainOptimizer]],
+        **options: Any,
+    ) -> SamplerSpec:
+        """The sampler that a user has named.
+
+        Args:
+            given: a short name, a class, a ``functools.partial`` of one, a mapping with ``class_path`` and
+                ``init_args`` as in :attr:`portable`, or a callable that makes a sampler of its latents.
+                Names and paths are looked up, never imported: a checkpoint may hold them.
+            samplers: what short names stand for.
+            options: overrule those that ``given`` has.
+
+        Raises:
+            ValueError: no such sampler, no such option, or an option out of range.
+        """
+        if isinstance(given, Mapping):
+            options = {**(given.get("init_args") or {}), **options}
+            given = str(given["class_path"])
+        if isinstance(given, str):
+            given = _looked_up(given, samplers)
+        if isinstance(given, functools.partial) and isinstance(given.func, type):
+            options = {**given.keywords, **options}
+            given = given.func
+        if isinstance(given, type):
+            known = [name for name in inspect.signature(given).parameters if name != "params"]
+            for name in options:
+                if name not in known:
+                    close = difflib.get_close_matches(name, known, n=1)
+                    hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}."
+                    raise ValueError(f"{given.__name__} has no option {name!r}: {hint}")
+        made = given([_stand_in()], **options)  # type: ignore[call-arg]
+        own = None if isinstance(given, type) else functools.partial(given, **options)
+        return cls(type(made), made.options, own)
+
+    def __call__(self, params: Iterable[Any]) -> ChainOptimizer:
+        """The sampler over some latents."""
+        if self.make is not None:
+            return self.make(params)
+        return self.cls(params, **self.options)  # type: ignore[call-arg]
+
+    def with_noise_std(self, noise_std: float) -> SamplerSpec:
+        """The same sampler for a posterior of another sigma.
+
+        Raises:
+            ValueError: it was given another sigma of its own, or walks in no posterior.
+        """
+        name, value = (
+            ("temp", 2 * noise_std**2) if "temp" in self.options else ("noise_std", noise_std)
+        )
+        if name not in self.options:
+            raise ValueError(f"{self.name} has no noise_std")
+        default = inspect.signature(self.cls).parameters[name].default
+        if self.options[name] not in (default, value):
+            raise ValueError(
+                f"noise_std is {noise_std}, and the sampler's own {name} {self.options[name]}: "
+                "leave one of them out"
+            )
+        return SamplerSpec.of(self.cls, {}, **{**self.options, name: value})
+
+    @property
+    def name(self) -> str:
+        """Name of the class."""
+        return self.cls.__name__
+
+    @property
+    def stops(self) -> bool:
+        """Whether its chains may stop before the last step."""
+        return self([_stand_in()]).stops
+
+    @property
+    def portable(self) -> dict[str, Any]:
+        """Plain data that :meth:`of` makes the same sampler from."""
+        return {"class_path": _path(self.cls), "init_args": dict(self.options)}
+
+    @property
+    def noise_std(self) -> float | None:
+        """sigma of the posterior that it walks in; None where it has none."""
+        made = self([_stand_in()])
+        return getattr(made, "noise_std", None)
+
+
+def _looked_up(name: str, samplers: Mapping[str, type[ChainOptimizer]]) -> type[ChainOptimizer]:
+    by_name = {cls.__name__: cls for cls in samplers.values()}
+    by_path = {_path(cls): cls for cls in samplers.values()}
+    found = samplers.get(name) or by_name.get(name) or by_path.get(name)
+    if found is None:
+        close = difflib.get_close_matches(name, [*samplers, *by_name], n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ValueError(
+            f"there is no sampler {name!r}: {hint}the samplers are {', '.join(samplers)}"
+        )
+    return found
+
+
+def _path(found: type) -> str:
+    package = __name__.rpartition(".")[0]
+    inside = found.__module__.startswith(f"{package}.")
+    return f"{package if inside else found.__module__}.{found.__qualname__}"
+
+
+def _stand_in() -> dict[str, Any]:
+    """One chain of one latent: options are checked by the sampler itself, before there are pictures."""
+
+    def probe(u: Tensor, draw: int) -> Tensor:
+        return u.square()
+
+    context = ChainContext(probe=probe, observed=torch.ones(1))
+    return {"params": [nn.Parameter(torch.zeros(1, 1))], "context": context}
