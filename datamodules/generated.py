@@ -29,7 +29,7 @@ class GeneratedMasks(MaskedPictures):
     The seed's notebook completes eight pictures of class 8 (ships) with the right half missing.
 
     Args:
-        generator: Bundled name (cifar10) or checkpoint of the generator that makes the pictures.
+        generator: Bundled name (cifar10), checkpoint or class of the generator that makes the pictures.
         num: Number of pictures.
         label: Class (name or number) of all pictures, or a list of classes to be repeated; null for
             all the classes in turn. Ignored by a generator without classes.
@@ -43,11 +43,14 @@ class GeneratedMasks(MaskedPictures):
         invert_mask: Take black for fill instead of white.
         seed: Seed of the pictures and of the random masks; each picture has a stream of its own.
         num_workers: Processes that make pictures ahead; 0 makes them in the main process.
+        weights: Which weights of a checkpoint make them, as the model's.
+        latent_prior: Of the generator's latents, as the model's.
+        value_range: Of its pictures, as the model's.
     """
 
     def __init__(
         self,
-        generator: str = "cifar10",
+        generator: str | dict[str, Any] = "cifar10",
         num: int = 8,
         label: int | str | list[int | str] | None = 8,
         masks: str = "right_half",
@@ -56,11 +59,19 @@ class GeneratedMasks(MaskedPictures):
         invert_mask: bool = False,
         seed: int = 0,
         num_workers: int = 0,
+        weights: str = "G_ema",
+        latent_prior: str | None = None,
+        value_range: list[float] | None = None,
     ) -> None:
         super().__init__(batch_size, limit, seed, num_workers)
         if num < 1:
             raise ArgumentError(f"`num` is {num}, and must be at least 1.", "data")
         self.generator = generator
+        self.reading = {
+            "weights": weights,
+            "latent_prior": latent_prior,
+            "value_range": value_range,
+        }
         self.num = num
         self.label = label
         self.masks = masks
@@ -75,7 +86,7 @@ class GeneratedMasks(MaskedPictures):
         # Imported here: the other data modules need no checkpoint readers.
         from ..generators import load_generator
 
-        self._network: Any = load_generator(self.generator)
+        self._network: Any = load_generator(self.generator, **self.reading)
         self._weights: str | None = None
         self._labels = self._classes()
         self._provider = resolve_masks(self.masks, self.seed)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .completions import Completions
 from .errors import ArgumentError
-from .generators import adapt_generator, load_generator
+from .generators import LatentPrior, generator_name, load_generator
 from .generators.stylegan2 import StyleGAN2Generator
 from .inference.bank import PriorBank
 from .inference.batch import named_batch, prepared_batch
@@ -47,9 +47,15 @@ class LatentInpainter(pl.LightningModule):
     see :meth:`predict_step` for other forms.
 
     Args:
-        generator: A bundled or published name, an address, a checkpoint file, or the import path of
-            your own module; from Python also the module itself.
+        generator: A bundled or published name, an address, a checkpoint file, or your own class as
+            'package.module:Class(nz=100)@weights.pt#key', in a YAML file also as class_path, init_args and
+            weights; from Python also the module itself, or (Class, {'nz': 100}).
         weights: Which weights of a checkpoint to take, the moving average (G_ema) or the last (G).
+        latent_prior: What the latents of your own class were in training: gaussian, uniform (in [-1, 1]),
+            uniform01 (in [0, 1]), sphere (of radius 1) or large_sphere (of radius sqrt(D)). null is its
+            attribute of this name, or gaussian.
+        value_range: Values of black and white in the pictures of your own class; null finds [-1, 1], [0, 1] and
+            [0, 255] out by itself.
         latents: What is sampled: z, z+, w or w+, then +noise (noise maps) and +slack if wanted. null is
             z+noise, the generator's own Gaussian inputs, with slack unless that is null, or z for a module of
             your own.
@@ -83,8 +89,10 @@ class LatentInpainter(pl.LightningModule):
 
     def __init__(
         self,
-        generator: str = "cifar10",
+        generator: str | dict[str, Any] = "cifar10",
         weights: Literal["G_ema", "G"] = "G_ema",
+        latent_prior: LatentPrior | None = None,
+        value_range: list[float] | None = None,
         latents: str | None = None,
         slack: float | list[float] | None = 0.2,
         truncation: float = 0.5,
@@ -115,14 +123,13 @@ class LatentInpainter(pl.LightningModule):
             raise ArgumentError(f"`slots` is {slots}; it must be at least 1")
         if warm_start < 0:
             raise ArgumentError(f"`warm_start` is {warm_start}; it must not be negative")
-        own = ["generator"] if isinstance(generator, nn.Module) else []
-        self.save_hyperparameters(ignore=["sampler", *own])
-        if isinstance(generator, nn.Module):
-            self.generator_name = type(generator).__name__
-            network = adapt_generator(generator, self.generator_name)
-        else:
-            self.generator_name = generator
-            network = load_generator(generator, weights=weights)
+        self.save_hyperparameters(ignore=["sampler", "generator"])
+        self.generator_name = generator_name(generator)
+        if not isinstance(generator, nn.Module):
+            self.hparams["generator"] = self.generator_name
+        network = load_generator(
+            generator, weights=weights, latent_prior=latent_prior, value_range=value_range
+        )
         if isinstance(network, StyleGAN2Generator):
             network.to(memory_format=torch.channels_last)  # what convolutions like best
             network.synthesis.recompute = recompute

@@ -62,7 +62,8 @@ class PredictCLI(JobCLI):
         super().add_arguments_to_parser(parser)
         parser.link_arguments("output_dir", "writer.output_dir")
         parser.link_arguments("overwrite", "writer.overwrite")
-        parser.link_arguments("model.generator", "data.init_args.generator")
+        for name in ("generator", "weights", "latent_prior", "value_range"):
+            parser.link_arguments(f"model.{name}", f"data.init_args.{name}")
         for name, value in {"image_size": _resolution, "class_names": _class_names}.items():
             parser.link_arguments("model", f"data.init_args.{name}", value, apply_on="instantiate")
 

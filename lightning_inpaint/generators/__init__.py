@@ -5,14 +5,17 @@
 
 from .checkpoints.native import save_generator
 from .modules import adapt_generator
+from .priors import LatentPrior
 from .published import CIFAR10_CLASSES
-from .registry import convert, list_generators, load_generator
+from .registry import convert, generator_name, list_generators, load_generator
 from .sheet import sample_grid
 
 __all__ = [
     "CIFAR10_CLASSES",
+    "LatentPrior",
     "adapt_generator",
     "convert",
+    "generator_name",
     "list_generators",
     "load_generator",
     "sample_grid",

@@ -24,6 +24,7 @@ __all__ = ["Call", "find_call"]
 _Z_NAMES = (
     *("z_dim", "latent_dim", "nz", "dim_z", "latent_size", "z_size", "noise_dim", "code_dim"),
     *("noise_size", "latent_dims", "latents", "z_dims", "input_dim", "dim_latent", "nlatent"),
+    *("encoding_dims", "num_z_units", "z_size", "noise", "zdim", "embedding_dim"),
 )
 _CLASS_NAMES = (
     "num_classes",

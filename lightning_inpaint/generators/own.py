@@ -5,6 +5,7 @@ This is the one place where code that is not this project's is run: the class th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,18 @@ def make_generator(
         UserError: it cannot be imported, made, filled or called.
     """
     factory = spec.load()
-    arguments = spec.arguments(factory)
-    module = _made(spec, factory, 0)
+    if isinstance(factory, nn.Module):  # one that stands in a file, as G = nn.Sequential(...)
+        if spec.args or spec.kwargs:
+            raise UserError(
+                f"{spec.head}: it is a network and not a class: leave its arguments out."
+            )
+        module, arguments = copy.deepcopy(factory), {}
+    else:
+        arguments = spec.arguments(factory)
+        module = _made(spec, factory, 0)
     if spec.weights:
         _fill(module, spec, factory, weights)
-    elif _random(module, spec, factory):
+    elif not isinstance(factory, nn.Module) and _random(module, spec, factory):
         rank_zero_warn(
             f"{spec.head}: its weights are random, as no file was given: write "
             f"'{spec.text}@FILE' with the file of a trained network.",

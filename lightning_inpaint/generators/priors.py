@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
 
-__all__ = ["PRIORS", "SCALE_FREE", "prior_map"]
+__all__ = ["PRIORS", "SCALE_FREE", "LatentPrior", "prior_map"]
+
+LatentPrior = Literal["gaussian", "uniform", "uniform01", "sphere", "large_sphere"]
 
 
 def _gaussian(u: Tensor) -> Tensor:

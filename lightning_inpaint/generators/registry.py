@@ -25,7 +25,14 @@ from .own import make_generator
 from .published import PUBLISHED
 from .spec import GeneratorSpec, looks_importable
 
-__all__ = ["bundled_names", "convert", "list_generators", "load_generator", "resolve"]
+__all__ = [
+    "bundled_names",
+    "convert",
+    "generator_name",
+    "list_generators",
+    "load_generator",
+    "resolve",
+]
 
 BUNDLED = Path(__file__).parent / "bundled"
 _BUNDLED_LICENCE = "this project's"
@@ -81,6 +88,15 @@ def load_generator(
     if known and known.class_names and getattr(network, "num_classes", 0) == known.num_classes:
         network.class_names = known.class_names  # type: ignore[assignment]
     return network
+
+
+def generator_name(generator: Any) -> str:
+    """What any form of a generator that :func:`load_generator` takes is called in records and messages."""
+    if isinstance(generator, nn.Module):
+        return type(generator).__name__
+    if isinstance(generator, str | Path):
+        return str(generator)
+    return GeneratorSpec.of(generator).text
 
 
 def resolve(text: str) -> Path | None:

@@ -68,6 +68,10 @@ class GeneratorSpec:
                 )
             kwargs = {**value[1], **kwargs}
             value = value[0]
+        if isinstance(value, Mapping) and len(value) == 1:
+            (head, rest), *_ = value.items()
+            if looks_importable(str(head)):  # YAML takes a text with ": " in it for a mapping
+                value = f"{head}: {rest}"
         if isinstance(value, Mapping):
             spec = _from_mapping(value)
         elif callable(value):
@@ -113,7 +117,8 @@ class GeneratorSpec:
         """Where the source file of the class lies: weights are often kept beside it."""
         with suppress(TypeError, OSError):
             return Path(inspect.getfile(factory)).parent
-        return None
+        file = getattr(sys.modules.get(self.head.partition(":")[0]), "__file__", None)
+        return Path(file).parent if file else None
 
     def _refused(self, signature: inspect.Signature, why: str) -> UserError:
         named = [p for p in signature.parameters.values() if p.kind not in _COLLECTORS]

@@ -37,7 +37,7 @@ def network(request, monkeypatch):
         net = StyleGAN2Generator(16, 10, 16, 16, 3, **options)
         for layer in net.synthesis.convolutions:
             nn.init.ones_(layer.noise_strength)
-    monkeypatch.setattr(generators, "load_generator", lambda name: net.eval())
+    monkeypatch.setattr(generators, "load_generator", lambda name, **_: net.eval())
     return net
 
 
@@ -102,7 +102,7 @@ def test_wrong_labels_get_one_sentence(network, label):
 
 
 def test_unconditional_generator(monkeypatch):
-    monkeypatch.setattr(generators, "load_generator", lambda name: Stub(num_classes=0))
+    monkeypatch.setattr(generators, "load_generator", lambda name, **_: Stub(num_classes=0))
     (batch,) = batches(num=2)
     assert batch["label"].tolist() == [-1, -1]
 
@@ -110,7 +110,7 @@ def test_unconditional_generator(monkeypatch):
 def test_pictures_span_the_8_bit_range(monkeypatch):
     net = Stub()
     net.forward = lambda z, labels=None: torch.linspace(-1.5, 1.5, 768).view(1, 3, 16, 16)
-    monkeypatch.setattr(generators, "load_generator", lambda name: net)
+    monkeypatch.setattr(generators, "load_generator", lambda name, **_: net)
     image = pictures(num=1)
     assert image.min() == 0
     assert image.max() == 255

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import runpy
 import shlex
 import shutil
 import textwrap
@@ -108,6 +109,9 @@ def replaced(words, option, value):
 
 def run(words):
     """Execute a command of a page with few steps."""
+    if words[0] == "python" and len(words) == 2 and Path(words[1]).exists():
+        runpy.run_path(words[1], run_name="__main__")
+        return 0
     assert words[:2] == ["python", "cli.py"], f"{words}: not a command of this project"
     command, rest = words[2], words[3:]
     given = options(rest)

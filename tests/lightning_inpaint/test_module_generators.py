@@ -98,3 +98,78 @@ def test_own_module_from_python_needs_no_attributes():
 def test_default_latents_are_all_gaussian_inputs_and_slack(tiny_generator):
     assert LatentInpainter(tiny_generator).space.name == "z+noise+slack"
     assert LatentInpainter(tiny_generator, slack=None).space.name == "z+noise"
+
+
+NEEDY = '''
+from torch import nn
+
+
+class Needy(nn.Module):
+    """Grey pictures of 28 pixels; not to be made without its arguments."""
+
+    def __init__(self, nz, act):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(nz, 784), {"tanh": nn.Tanh(), "sigmoid": nn.Sigmoid()}[act])
+
+    def forward(self, z):
+        return self.net(z).view(-1, 1, 28, 28)
+'''
+
+
+@pytest.fixture
+def needy(tmp_path, monkeypatch):
+    (tmp_path / "needy_generators.py").write_text(NEEDY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    import needy_generators
+
+    torch.manual_seed(0)
+    torch.save({"netG": needy_generators.Needy(5, "tanh").state_dict(), "epoch": 2}, "w.tar")
+
+
+def bytes_of(out):
+    return [path.read_bytes() for path in sorted((out / "raw").rglob("*.png"))]
+
+
+@pytest.mark.parametrize("prior", [None, "uniform", "sphere"])
+def test_arguments_and_weights_on_the_command_line_in_yaml_and_from_python(prior, needy, tmp_path):
+    more = ["--model.latent_prior", prior] if prior else []
+    text = "needy_generators:Needy(nz=5, act='tanh')@w.tar#netG"
+    assert predict(text, tmp_path / "typed", "--data.num", "2", *more) == 0
+    (tmp_path / "job.yaml").write_text(
+        "model:\n  generator:\n    class_path: needy_generators.Needy\n"
+        "    init_args: {nz: 5, act: tanh}\n    weights: w.tar\n"
+    )
+    words = ["--config", "job.yaml", "--data.num", "2", "--output_dir", str(tmp_path / "yaml")]
+    assert cli.main(["predict", *words, *SEED, *more]) == 0
+    typed = bytes_of(tmp_path / "typed")
+    assert typed == bytes_of(tmp_path / "yaml")
+    assert len(typed) == 2
+    settings = json.loads((tmp_path / "yaml" / "run.json").read_text())["settings"]
+    assert settings["model.generator"] == "needy_generators.Needy(nz=5, act='tanh')@w.tar"
+
+
+def test_grey_generators_complete_grey_and_colour_pictures(needy, tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.new("L", (28, 28), 90).save(tmp_path / "in" / "grey.png")
+    Image.new("RGB", (40, 28), (200, 30, 90)).save(tmp_path / "in" / "colour.png")
+    words = ["--data", "FolderMasks", "--data.images", "in"]
+    out = tmp_path / "out"
+    assert predict("needy_generators:Needy(5, 'sigmoid')", out, *words) == 0
+    assert len(list((out / "composites").glob("*.png"))) == 2
+
+
+def test_missing_arguments_are_named(needy, tmp_path, capsys):
+    assert predict("needy_generators:Needy", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "needs the arguments nz and act: write 'needy_generators:Needy(nz=..., act=...)'" in said
+
+
+def test_a_class_and_its_arguments_from_python(needy):
+    import needy_generators
+
+    model = LatentInpainter(
+        (needy_generators.Needy, {"nz": 5, "act": "tanh"}), latent_prior="uniform"
+    )
+    assert model.hparams["generator"] == "needy_generators:Needy(nz=5, act='tanh')"
+    assert model.generator.latent_prior == "uniform"

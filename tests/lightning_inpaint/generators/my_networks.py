@@ -81,6 +81,10 @@ class Needy(DCGAN):
     def __init__(self, nz, ngf, act="relu") -> None:
         super().__init__(nz, ngf)
 
+    @classmethod
+    def of_name(cls, name):
+        return cls(4, {"small": 2}[name])
+
 
 class Seeded(DCGAN):
     """Always the same weights, as a network that loads its own."""
@@ -188,3 +192,6 @@ class Half(Line):
     def __init__(self) -> None:
         super().__init__()
         self.half()
+
+
+STANDING = nn.Sequential(nn.Linear(5, 100), nn.Tanh())

@@ -3,6 +3,7 @@
 import my_networks
 import pytest
 import torch
+import yaml
 
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators import load_generator
@@ -64,6 +65,24 @@ def test_all_forms_make_the_same(form):
     made = load_generator(form)
     z = torch.randn(2, 7)
     assert torch.equal(made(z), expected(z))
+
+
+def test_a_text_that_yaml_took_for_a_mapping_is_a_text():
+    text = "my_networks:Needy(nz=3, ngf={'a': 1})@w.pt"
+    assert GeneratorSpec.of(yaml.safe_load(text)) == GeneratorSpec.of(text)
+
+
+def test_a_network_that_stands_in_a_file():
+    g = load_generator("my_networks:STANDING")
+    assert g.module is not my_networks.STANDING
+    assert torch.equal(g.module[0].weight, my_networks.STANDING[0].weight)
+    assert (g.z_dim, g.img_channels, g.resolution) == (5, 1, 10)
+    with pytest.raises(UserError, match="is a network and not a class"):
+        load_generator("my_networks:STANDING(3)")
+
+
+def test_methods_of_a_class_make_networks():
+    assert load_generator("my_networks:Needy.of_name('small')").z_dim == 4
 
 
 def test_a_module_is_taken_as_it_is():
