@@ -199,7 +199,7 @@ def test_ctrl_c_in_the_middle_of_a_write(job, pictures, tmp_path, monkeypatch, c
     assert job(pictures, out, "--overwrite", "true") == 130
     assert signal.getsignal(signal.SIGINT) is before
     error = capsys.readouterr().err
-    assert "SIGINT: what is finished is kept; go on with: lightning-inpaint predict" in error
+    assert "SIGINT: 2 finished pictures are kept; go on with: lightning-inpaint predict" in error
     assert "--overwrite" not in error
     assert {record["id"] for record in records_of(out)} == {"0", "1"}
     assert not leftovers(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ def main(args: list[str]) -> int:
     stop = Interrupted(cli.stop.number)
     path = getattr(cli.trainer.checkpoint_callback, "last_model_path", "")
     after = f"go on with --ckpt_path {path}" if path else "there is no checkpoint yet"
-    print(f"\n{stop.name}: stopped after {cli.model.steps} steps; {after}", file=sys.stderr)
+    stop.report(f"stopped after {cli.model.steps} steps; {after}")
     return stop.status
 
 

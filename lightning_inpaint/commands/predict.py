@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +26,11 @@ def main(args: list[str]) -> int:
     except Interrupted as stop:
         if cli.trainer.is_global_zero:
             again = f"{program()} predict {shlex.join(without_overwrite(args))}".rstrip()
-            print(f"\n{stop.name}: what is finished is kept; go on with: {again}", file=sys.stderr)
+            count = len(callbacks.finished_ids(cli.config.output_dir))
+            kept = f"{count} finished picture{'s are' if count > 1 else ' is'} kept; go on with"
+            stop.report(
+                f"{kept if count else 'no picture is finished yet; start again with'}: {again}"
+            )
         return stop.status
     return 1 if cli.summary.result and cli.summary.result.failures else 0
 

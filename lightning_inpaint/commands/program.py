@@ -74,7 +74,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return complain(str(error), everywhere=isinstance(error.__cause__, OSError))
     except Interrupted as stop:
         if _first_process():
-            print(f"\n{stop.name}: stopped.", file=sys.stderr)
+            stop.report("stopped.")
         return stop.status
     except SystemExit as stop:  # what the parser printed was asked for
         return stop.code if isinstance(stop.code, int) else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,11 @@ class Interrupted(BaseException):
     def status(self) -> int:
         """The exit status that a shell gives to a process which this signal has ended."""
         return 128 + self.number
+
+    def report(self, sentence: str) -> None:
+        """Print the signal's name and what it has led to; at a terminal, below a bar or a ``^C``."""
+        begin = "\n" if sys.stderr.isatty() else ""
+        print(f"{begin}{self.name}: {sentence}", file=sys.stderr)
 
 
 @contextmanager
