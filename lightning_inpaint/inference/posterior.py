@@ -66,6 +66,7 @@ class Posterior:
             blocks=[part.shape for part in self.space.parts],
             scale_free=self.space.scale_free,
             observed=self.observation.values,
+            residual=self.residual,
         )
 
     def group(self, u: nn.Parameter, chains: int = 1) -> dict[str, Any]:
@@ -122,6 +123,18 @@ class Posterior:
         """Energy (N,) of latents (N, D); ``dtype`` as in :meth:`decode`."""
         pictures = self.decode(u, dtype)
         return masked_squared_error(pictures, self.observation.target, self.observation.known)
+
+    def residual(self, u: Tensor, rows: Tensor) -> Tensor:
+        """M^(1/2) (G(u) - y) of the chains with numbers ``rows`` (n,) at ``u`` (n, D), as (n, V).
+
+        Copies fill the rows up to whole units, so that a chain's bytes do not depend on who else is there.
+        """
+        n = len(rows)
+        more = torch.arange(-(-n // self.unit) * self.unit, device=rows.device) % n
+        chosen = self.select(rows[more])
+        known = chosen.observation.known.sqrt()
+        pictures = chosen.decode(u[more])
+        return ((pictures - chosen.observation.target) * known).flatten(1)[:n]
 
     def gradient(self, u: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
         """Energy (N,) of latents (N, D) and its gradient (N, D); ``dtype`` as in :meth:`decode`."""

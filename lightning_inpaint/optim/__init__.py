@@ -6,6 +6,7 @@ from .guided import Diffusion, PluginDiffusion
 from .hmc import HMC, MALA
 from .langevin import Langevin
 from .mode import MAP
+from .search import Search
 from .smc import Particles
 from .spec import SamplerSpec
 
@@ -17,6 +18,7 @@ SAMPLERS: dict[str, type[ChainOptimizer]] = {
     "map": MAP,
     "annealed_hmc": AnnealedHMC,
     "particles": Particles,
+    "search": Search,
     "plugin": PluginDiffusion,
     "seed": PluginDiffusion,  # its first name
 }
@@ -36,4 +38,5 @@ __all__ = [
     "Particles",
     "SAMPLERS",
     "SamplerSpec",
+    "Search",
 ]

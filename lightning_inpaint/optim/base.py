@@ -34,6 +34,8 @@ class ChainContext:
         blocks: shapes of the consecutive pieces of the D latents.
         scale_free: numbers of the blocks whose rows count by their direction alone.
         observed: (N,), how many values of each picture are known.
+        residual: ``(u, rows)``, latents (n, D) of the chains with numbers ``rows`` (n,), to residuals (n, V)
+            of their known values, differentiable; for samplers that see more than energies.
     """
 
     streams: ChainStreams | None = None
@@ -42,6 +44,7 @@ class ChainContext:
     blocks: Sequence[Sequence[int]] | None = None
     scale_free: Sequence[int] | None = None
     observed: Tensor | None = None
+    residual: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ChainContext:
         return self  # a copied sampler walks in the same posterior

@@ -143,5 +143,8 @@ def _stand_in() -> dict[str, Any]:
     def probe(u: Tensor, draw: int) -> Tensor:
         return u.square()
 
-    context = ChainContext(probe=probe, observed=torch.ones(1))
+    def residual(u: Tensor, rows: Tensor) -> Tensor:
+        return u
+
+    context = ChainContext(probe=probe, observed=torch.ones(1), residual=residual)
     return {"params": [nn.Parameter(torch.zeros(1, 1))], "context": context}

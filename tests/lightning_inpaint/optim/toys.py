@@ -44,7 +44,18 @@ class Problem:
 
     def context(self, **more: Any) -> ChainContext:
         """What a sampler may know of the chains, with ``more`` of it or in place of it."""
-        return ChainContext(**{"streams": self.streams, "probe": self.probe, **more})
+        own = {
+            "streams": self.streams,
+            "probe": self.probe,
+            "residual": self.residual,
+            "observed": self.known.sum().expand(len(self.u)),
+        }
+        return ChainContext(**{**own, **more})
+
+    def residual(self, u: Tensor, rows: Tensor) -> Tensor:
+        """Weighted residuals (n, P) of the chains ``rows``."""
+        target = self.target if self.target.ndim == 1 else self.target[rows]
+        return (self.decode(u) - target) * self.known.sqrt()
 
     def energy(self, u: Tensor) -> Tensor:
         return ((self.decode(u) - self.target).square() * self.known).sum(dim=1)

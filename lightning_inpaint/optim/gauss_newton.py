@@ -1,0 +1,112 @@
+"""Gauss-Newton steps over a few hundred latents, damped after Levenberg and Marquardt.
+
+The potential is ``|r(u)|^2 / (2 sigma^2) + |u|^2 / 2`` with the residual r = M^(1/2) (G(u) - y) of the known
+values. Its Gauss-Newton curvature A = I + J^T J / sigma^2 is positive definite whatever r is, and where the
+residual is noise alone it is the posterior's own (Levenberg 1944; Marquardt 1963; Nocedal and Wright 2006,
+"Numerical Optimization", chapter 10).
+
+Columns of J are secants, one picture each: they ask nothing of a network but pictures, and a secant of
+width h sees past the kinks of its ReLUs. The work is done row by row, so that a chain's bytes do not depend on
+its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Linearized",
+    "Residual",
+    "curvature",
+    "damped_step",
+    "linearized",
+    "residuals",
+    "secants",
+]
+
+Residual = Callable[[Tensor, Tensor], Tensor]
+"""``(u, rows)``: latents (n, D) of the chains with numbers ``rows`` (n,) to residuals (n, V) of their known
+values, the weights' square roots included."""
+
+WIDTH = 3e-3  # of a secant, in prior standard deviations
+TOGETHER, VALUES = 64, 2**20  # pictures of one chain that are made at a time, and values of them
+
+
+class Linearized(NamedTuple):
+    """What a Gauss-Newton step needs to know of each chain, at sigma = 1.
+
+    Attributes:
+        energy: (n,), |r|^2.
+        slope: (n, D), J^T r.
+        square: (n, D, D), J^T J.
+    """
+
+    energy: Tensor
+    slope: Tensor
+    square: Tensor
+
+
+@torch.no_grad()
+def residuals(residual: Residual, points: Tensor, row: Tensor) -> Tensor:
+    """Residuals (n, V) of one chain, number ``row``, at ``points`` (n, D), a few pictures at a time."""
+    first = residual(points[:8], row.expand(len(points[:8])))
+    size = max(8, min(TOGETHER, VALUES // first.shape[1] // 8 * 8))
+    rest = (residual(part, row.expand(len(part))) for part in points[8:].split(size) if len(part))
+    return torch.cat([first, *rest])
+
+
+@torch.no_grad()
+def secants(
+    residual: Residual, u: Tensor, row: Tensor, width: float = WIDTH
+) -> tuple[Tensor, Tensor]:
+    """Residual (V,) of one chain and its Jacobian, transposed (D, V), by D + 1 pictures.
+
+    Args:
+        residual: see :data:`Residual`.
+        u: (D,), the chain.
+        row: (), its number.
+        width: of the secants.
+    """
+    points = torch.cat([u[None], u + width * torch.eye(len(u), device=u.device, dtype=u.dtype)])
+    values = residuals(residual, points, row)
+    return values[0], (values[1:] - values[0]).div_(width)
+
+
+@torch.no_grad()
+def linearized(residual: Residual, u: Tensor, rows: Tensor, width: float = WIDTH) -> Linearized:
+    """The chains ``rows`` (n,) at ``u`` (n, D), one by one: D + 1 pictures each."""
+    found = []
+    for chain, row in zip(u, rows, strict=True):
+        r, jt = secants(residual, chain, row, width)
+        found.append((r.square().sum(), jt @ r, jt @ jt.T))
+    energy, slope, square = (torch.stack(part) for part in zip(*found, strict=True))
+    return Linearized(energy, slope, square)
+
+
+def curvature(square: Tensor, std: Tensor) -> Tensor:
+    """A = I + J^T J / sigma^2, (n, D, D), of ``square`` (n, D, D) and sigma ``std`` (n,)."""
+    eye = torch.eye(square.shape[1], device=square.device, dtype=square.dtype)
+    return eye + square / std.square()[:, None, None]
+
+
+def damped_step(at: Linearized, u: Tensor, std: Tensor, damping: Tensor) -> tuple[Tensor, Tensor]:
+    """The step (n, D) that minimises the damped model, and the decrease (n,) that the model promises.
+
+    Args:
+        at: the chains, linearized at ``u``.
+        u: (n, D).
+        std: (n,), sigma.
+        damping: (n,), share of the mean curvature that is added to every direction.
+    """
+    a = curvature(at.square, std)
+    slope = at.slope / std.square()[:, None] + u
+    mean = a.diagonal(dim1=1, dim2=2).mean(dim=1)
+    more = (damping * mean)[:, None, None] * torch.eye(u.shape[1], device=u.device, dtype=u.dtype)
+    factor, _ = torch.linalg.cholesky_ex(a + more)
+    step = -torch.cholesky_solve(slope[..., None], factor)[..., 0]
+    promised = -(slope * step).sum(dim=1) - torch.einsum("ni,nij,nj->n", step, a, step) / 2
+    return step, promised

@@ -1,0 +1,166 @@
+"""The search: it arrives where a descent does not, stops paying then, and ends in exact draws."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+from toys import Problem, prior_start
+
+from lightning_inpaint.optim import ChainContext, Search
+from lightning_inpaint.optim.search import flat_std
+
+SIGMA = 0.3
+
+
+def searched(problem: Problem, **options) -> tuple[Search, Tensor]:
+    """A search over the chains of a problem, and where they end."""
+    problem.u.data = problem.u.data.clone()
+    sampler = Search([problem.group], noise_std=SIGMA, **options)
+    return sampler, problem.run(sampler)
+
+
+def test_flat_std_lets_half_of_the_draws_count() -> None:
+    energy = torch.rand(3, 400, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+        [[1.0], [100.0], [1e6]]
+    )
+    std = flat_std(energy)
+    weight = (-energy / (2 * std.square()[:, None])).double().exp()
+    size = weight.sum(dim=1).square() / weight.square().sum(dim=1)
+    torch.testing.assert_close(size / 400, torch.full((3,), 0.5).double(), atol=1e-3, rtol=0)
+
+
+def test_a_search_without_spread_is_finite() -> None:
+    assert flat_std(torch.ones(2, 8)).isfinite().all()
+
+
+def folded(u: Tensor) -> Tensor:
+    """Many wrong valleys: waves of several lengths of each of four latents, and bends."""
+    waves = [torch.sin(k * u + k) / k for k in (1.0, 3.0, 5.0)]
+    return torch.cat([*waves, (u[:, :2] * u[:, 2:]).tanh(), 0.2 * u], dim=1)
+
+
+def folded_problem(chains: int) -> Problem:
+    truth = prior_start(1, 4, seed=9)
+    gen = torch.Generator().manual_seed(2)
+    target = folded(truth)[0] + 0.03 * torch.randn(18, generator=gen)
+    return Problem(folded, target, torch.ones(18), prior_start(chains, 4))
+
+
+def test_chains_arrive_among_wrong_valleys_and_those_that_have_pay_no_more() -> None:
+    problem = folded_problem(32)
+    options = {"screen": 16, "descent": 30, "newton": 8, "trajectories": 0, "steps": 6 * 39}
+    sampler = Search([problem.group], noise_std=0.03, **options)
+    ends = problem.run(sampler)
+    chi2 = problem.energy(ends) / (18 * 0.03**2)
+    assert (chi2 < 1 + 3 * (2 / 18) ** 0.5).float().mean() > 0.95
+    once = Search([folded_problem(32).group], noise_std=0.03, **{**options, "steps": 39})
+    assert once.steps == 39
+    spent, tries = sampler.diagnostics()["gradient_evaluations"], sampler.diagnostics()["attempts"]
+    assert tries.min() == 1
+    assert tries.max() > 1
+    assert spent[tries == 1].max() < spent[tries > 1].min() + 39
+
+
+def test_a_budget_ends_the_attempts() -> None:
+    target = torch.full((18,), 50.0)  # nothing comes near
+    problem = Problem(folded, target, torch.ones(18), prior_start(4, 4))
+    sampler, _ = searched(problem, budget=150, trajectories=0, steps=20 * 113)
+    spent = sampler.diagnostics()["gradient_evaluations"]
+    assert (sampler.diagnostics()["attempts"] == 1).all()
+    assert spent.max() < 350
+
+
+def linear_problem(chains: int) -> tuple[Problem, Tensor, Tensor]:
+    gen = torch.Generator().manual_seed(0)
+    a, y = torch.randn(10, 6, generator=gen) / 2, torch.randn(10, generator=gen)
+    covariance = torch.linalg.inv(torch.eye(6) + a.T @ a / SIGMA**2)
+    problem = Problem(lambda u: u @ a.T, y, torch.ones(10), prior_start(chains, 6))
+    return problem, covariance @ a.T @ y / SIGMA**2, covariance
+
+
+def test_without_trajectories_it_ends_at_the_mode() -> None:
+    problem, mean, _ = linear_problem(3)
+    _, ends = searched(problem, screen=8, trajectories=0, steps=113, budget=1)
+    torch.testing.assert_close(ends, mean.expand(3, -1), atol=0.03, rtol=0)
+
+
+def test_trajectories_draw_from_the_closed_form() -> None:
+    problem, mean, covariance = linear_problem(4000)
+    options = {"steps": 12, "trajectories": 12}
+    sampler, ends = searched(problem, **options)
+    z = (ends.mean(dim=0) - mean) / (covariance.diag() / len(ends)).sqrt()
+    assert z.abs().max() < 4
+    ratio = torch.linalg.eigvals(torch.linalg.solve(covariance, torch.cov(ends.T))).real
+    assert 0.88 < ratio.min() < ratio.max() < 1.12
+    assert sampler.diagnostics()["acceptance"].mean() > 0.9
+
+
+def test_trajectories_are_exact_where_the_gaussian_is_wrong() -> None:
+    """One latent seen through a bend, against quadrature."""
+
+    def decode(u: Tensor) -> Tensor:
+        return u + 0.6 * u.square()
+
+    start = prior_start(6000, 1)
+    problem = Problem(decode, torch.tensor([0.4]), torch.ones(1), start)
+    options = {"steps": 40, "trajectories": 40}
+    sampler = Search([problem.group], noise_std=1.0, **options)
+    ends = problem.run(sampler).double()[:, 0]
+    grid = torch.linspace(-8, 8, 20001, dtype=torch.float64)
+    log = -(decode(grid) - 0.4).square() / 2 - grid.square() / 2
+    weight = log.exp() / log.exp().sum()
+    for power in (1, 2, 3):
+        exact = (weight * grid**power).sum()
+        error = ends.pow(power).std() / len(ends) ** 0.5
+        assert abs(ends.pow(power).mean() - exact) < 4 * error
+
+
+def test_a_copy_goes_on_bit_for_bit() -> None:
+    problem = folded_problem(6)
+    options = {"screen": 8, "descent": 6, "newton": 3, "steps": 26, "trajectories": 6}
+    sampler = Search([problem.group], noise_std=0.05, **options)
+    for _ in range(22):
+        sampler.step(problem.closure)
+    state, where = copy.deepcopy(sampler.state_dict()), problem.u.detach().clone()
+    for _ in range(4):
+        sampler.step(problem.closure)
+    ends = problem.u.detach().clone()
+    problem.u.data = where
+    other = Search([problem.group], noise_std=0.05, **options)
+    other.load_state_dict(state)
+    for _ in range(4):
+        other.step(problem.closure)
+    assert torch.equal(problem.u.detach(), ends)
+
+
+def test_no_search_when_all_steps_are_trajectories() -> None:
+    problem, _, _ = linear_problem(3)
+    start = problem.u.detach().clone()
+    sampler = Search([problem.group], noise_std=SIGMA, steps=1, trajectories=1)
+    problem.run(sampler)
+    assert torch.equal(sampler.best, start)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": 0}, "budget must be positive, got 0"),
+        ({"screen": 1}, "screen must be at least 2, got 1"),
+        ({"newton": 0}, "newton must be at least 1, got 0"),
+        ({"trajectories": 900}, r"trajectories must be at most steps \(\d+\), got 900"),
+        ({"betas": (0.9, 1.0)}, r"betas must lie in \[0, 1\)"),
+        ({"target_accept": 1.0}, "target_accept must lie in"),
+    ],
+)
+def test_bad_options_are_quoted(options, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Search([folded_problem(2).group], **options)
+
+
+def test_it_says_what_a_context_lacks() -> None:
+    problem = folded_problem(2)
+    with pytest.raises(ValueError, match="residual and observed"):
+        Search([{"params": [problem.u], "context": ChainContext()}])
