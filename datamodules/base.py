@@ -18,6 +18,7 @@ from ..errors import ArgumentError
 from ..images.source import LateOriginal, PictureInfo
 from ..inference.parts import PART
 from ..inference.sizing import largest_batch
+from .ahead import enlarged_ahead, most_in_memory, sizes_ahead
 from .blocks import BlockSampler, block_size
 from .collate import Sample, Skipped, collate
 from .fitting import Fit, Fitted, fit_picture
@@ -82,10 +83,19 @@ class MaskedPictures(LightningDataModule):
         self.skipped: list[tuple[str, str]] = []
         self.notes: list[tuple[str, str, str]] = []
         self.digests: dict[str, str] = {}
+        self._told: set[str] = set()  # kinds of notes that were said before the job began
 
     @abstractmethod
     def sample(self, position: int) -> Sample:
         """Make the picture at a position of `ids`; PictureError if that cannot be done."""
+
+    def original_size(self, position: int) -> tuple[int, int] | None:
+        """Width and height of the picture before it is fitted; None = that of the generator.
+
+        Raises:
+            PictureError: if it cannot be read.
+        """
+        return None
 
     def digest(self, position: int) -> str | None:
         """SHA-256 of what the picture at a position is made from, beside the options.
@@ -218,6 +228,7 @@ class MaskedPictures(LightningDataModule):
                 "data",
             )
         block = self.block_size(world)
+        self._say_ahead()
         return DataLoader(
             self.served(),
             batch_size=block,
@@ -242,7 +253,19 @@ class MaskedPictures(LightningDataModule):
         module = getattr(self.trainer, "lightning_module", None)
         if not hasattr(module, "space"):
             return 8
-        return largest_batch(module.space, module.chains, self.trainer.strategy.root_device)
+        fitting = largest_batch(module.space, module.chains, self.trainer.strategy.root_device)
+        held = most_in_memory(sizes_ahead(range(len(self.ids)), self.original_size), _KEPT)
+        return min(fitting, 1 << (held.bit_length() - 1))
+
+    def _say_ahead(self) -> None:
+        """Say once, before the job begins, what would be said of many of its pictures."""
+        side, fit = getattr(self, "image_size", None), getattr(self, "fit", None)
+        if "enlarged" in self._told or side is None or fit is None:
+            return
+        said = enlarged_ahead(sizes_ahead(self.order, self.original_size), side, fit)
+        if said:
+            self._told.add("enlarged")
+            rank_zero_warn(said)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Take `skipped`, `notes` and `digests` out of the batch and keep them.
@@ -255,7 +278,8 @@ class MaskedPictures(LightningDataModule):
                 warnings.warn(f"skipped {reason}", stacklevel=2)
             self.digests.update(batch.pop("digests", ()))
             for name, kind, text in batch.pop("notes", ()):
-                if all(kind != earlier for _, earlier, _ in self.notes):
+                new = all(kind != earlier for _, earlier, _ in self.notes)
+                if new and kind not in self._told:
                     warnings.warn(f"{name}: {text}", stacklevel=2)
                 self.notes.append((name, kind, text))
         return batch

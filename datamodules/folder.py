@@ -13,7 +13,7 @@ from .fitting import FITS, Fit
 from .jobs import Job, find_jobs
 from .labels import CIFAR10_CLASSES, label_index
 from .originals import Original
-from .pictures import read_with_info
+from .pictures import picture_size, read_with_info
 
 __all__ = ["FolderMasks"]
 
@@ -106,6 +106,10 @@ class FolderMasks(MaskedPictures):
             jobs, _ = find_jobs(self.images, self.masks, self.class_names, self.seed, None)
             known.update(job.id for job in jobs)
         return sorted(set(pictures) - known)
+
+    def original_size(self, position: int) -> tuple[int, int]:
+        """Width and height of the picture's file."""
+        return picture_size(self._jobs[position].file)
 
     def sample(self, position: int) -> Sample:
         """Read picture and mask and fit them to the generator."""

@@ -49,6 +49,16 @@ def read_picture(file: FileRef) -> np.ndarray:
     return decode_picture(file.read(), str(file))
 
 
+def picture_size(file: FileRef) -> tuple[int, int]:
+    """Width and height that a picture's header says, not turned upright; nothing is decoded.
+
+    Raises:
+        PictureError: with the reason, if it cannot be read.
+    """
+    with _explained(str(file)):
+        return Image.open(io.BytesIO(file.read()), formats=_formats()).size
+
+
 def read_with_info(file: FileRef) -> tuple[np.ndarray, PictureInfo | None]:
     """`read_picture`, and what else the file says: profile, EXIF, resolution; None if nothing.
 
