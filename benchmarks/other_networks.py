@@ -181,7 +181,7 @@ def attempt(entry: Entry, root: Path, out: Path) -> str:
     if entry.write:
         torch.save(entry.write(*trained(entry.text, entry.options)), file)
     words = ["predict", "--model.generator", entry.text, "--data.num", "1", *entry.options]
-    words += ["--model.sampler", "seed", "--model.sampler.steps", "50"]
+    words += ["--model.sampler", "plugin", "--model.sampler.steps", "50"]
     words += ["--output_dir", str(out), "--trainer.accelerator", "cpu"]
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):

@@ -300,6 +300,12 @@ class LatentInpainter(pl.LightningModule):
             raise ArgumentError(f"`sampler`: {error}") from error
         if (optimizer.exact or optimizer.stops) and not posterior.deterministic:
             kind = "is exact" if optimizer.exact else "stops by the energy"
+            if not getattr(self.generator, "deterministic", True):
+                raise ArgumentError(
+                    f"`sampler` {self.sampler.name} {kind}, and {self.generator_name} gives other pictures "
+                    "when called again with the same latents: write a class whose forward keeps its noise "
+                    "constant, or take `sampler` plugin"
+                )
             raise ArgumentError(
                 f"`sampler` {self.sampler.name} {kind} and needs a generator that answers the "
                 "same for the same latents: add +noise to `latents`, or set "

@@ -107,7 +107,8 @@ class Posterior:
     @property
     def deterministic(self) -> bool:
         """Whether the energy is a function of the latents alone, as Metropolis tests need."""
-        return self.noise_inputs != "random" or self.space.parsed.noise
+        own = getattr(self.space.generator, "deterministic", True)
+        return own and (self.noise_inputs != "random" or self.space.parsed.noise)
 
     def _redraw(self, values: int) -> Tensor:
         self.calls = self.calls + 1

@@ -11,6 +11,7 @@ from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators import load_generator
 from lightning_inpaint.generators.priors import PRIORS, prior_map
 from lightning_inpaint.inference.latents import LatentSpace
+from lightning_inpaint.optim import PluginDiffusion
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,14 @@ def test_noise_of_its_own_is_noticed():
     assert not load_generator(my_networks.FreshNoise()).deterministic
     assert load_generator(my_networks.line()).deterministic
     torch.set_rng_state(before)
+
+
+def test_exact_samplers_refuse_noise_that_is_drawn_anew():
+    batch = {"image": torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "mask": torch.zeros(1, 1, 8, 8)}
+    with pytest.raises(UserError, match="gives other pictures when called again"):
+        LatentInpainter(my_networks.FreshNoise()).predict_step(batch)
+    seed = LatentInpainter(my_networks.FreshNoise(), sampler=lambda u: PluginDiffusion(u, steps=2))
+    assert seed.predict_step(batch).raw.shape == (1, 1, 3, 8, 8)
 
 
 # -- priors ----------------------------------------------------------------------------------------
