@@ -21,6 +21,7 @@ _EXTRAS = (
     ("uncertainty", ".png"),
     ("uncertainty", ".npz"),
     ("variation", ".png"),
+    ("arviz", ".nc"),
     ("animations", ".gif"),
     ("animations", ".webp"),
     ("thumbnails", ".webp"),

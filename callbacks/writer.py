@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from ..completions import Completions
 from ..errors import UserError
 from ..images.compositing import Blend
+from .arviz import check_arviz, write_arviz
 from .claim import FolderClaim
 from .explaining import explained, persist, write_bytes, write_json
 from .fingerprint import describe_run
@@ -48,6 +49,7 @@ class CompletionWriter(BasePredictionWriter):
         quality: Quality of jpeg and webp, 1 to 100.
         blend: How a completion gets back into an original larger than the generator's resolution:
             gradient fits its colours to the rim of the hole, so that no seam shows; none pastes it.
+        arviz: Write the draws of each picture's chains as arviz/NAME.nc, in ArviZ's schema.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class CompletionWriter(BasePredictionWriter):
         format: PictureFormat = "png",
         quality: int = 90,
         blend: Blend = "gradient",
+        arviz: bool = False,
     ) -> None:
         super().__init__(write_interval="batch")
         if not 1 <= quality <= 100:
@@ -67,12 +70,15 @@ class CompletionWriter(BasePredictionWriter):
         self.format = format
         self.quality = quality
         self.blend = blend
+        self.arviz = arviz
         self._forget()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Claim the folder, and take finished pictures out of a data module that can do so."""
         if stage != "predict":
             return
+        if self.arviz:
+            check_arviz(pl_module)
         self._forget()
         self._run = describe_run(trainer, pl_module, self._settings())
         # the first process claims the folder and looks what is in it, for all of them
@@ -209,6 +215,8 @@ class CompletionWriter(BasePredictionWriter):
                 write_bytes(path, encode(pixels, self.format, self.quality, kept))
                 files[kind].append(self.folder.relative(path))
         notes = self._notes.pop(picture, [])
+        if self.arviz:
+            write_arviz(completions, n, self.folder.file("arviz", picture, ".nc"))
         paths = [visible, *(self.folder.root / name for kind in kinds for name in files[kind])]
         paths += self.folder.extras(picture)
         value = picture_record(completions, n, files, self._run, notes)

@@ -49,6 +49,8 @@ class Completions:
         draws_from: the step from which on a chain's states are draws; None = none of them is exactly.
         noise_std: Standard deviation of a known value in the posterior, pictures in [-1, 1]; None = unknown.
         latents: float32 ``(N, K, D)``, the final latents.
+        draws: float32 ``(N, K, T, 1 + C * cells)``, of up to 64 draws of each chain its energy and the mean
+            colours in [-1, 1] of 4 x 4 cells of the hole; None where a sampler makes none, or for one chain.
         chain: int64 ``(N, K)``, the number of each chain (it keys the random stream).
         seed: Seed of the random streams.
         steps: Steps of each walk.
@@ -87,6 +89,7 @@ class Completions:
     trace_evaluations: list[int] = field(default_factory=list)
     draws_from: int | None = None
     noise_std: float | None = None
+    draws: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of pictures ``N``."""

@@ -80,6 +80,7 @@ def gather_completions(
         draws_from=walked.draws_from,
         noise_std=noise_std,
         latents=by_energy(walked.latents),
+        draws=None if walked.draws is None else by_energy(walked.draws.transpose(0, 1)),
         chain=order.cpu(),
         seed=seed,
         steps=len(walked.trace),
