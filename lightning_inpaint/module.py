@@ -125,10 +125,15 @@ class LatentInpainter(pl.LightningModule):
             raise ArgumentError(f"`slots` is {slots}; it must be at least 1")
         if warm_start < 0:
             raise ArgumentError(f"`warm_start` is {warm_start}; it must not be negative")
+        if generator is None:
+            raise ArgumentError(
+                "`generator` is None: this was a network of your own, whose weights a checkpoint holds but "
+                "not its class; give load_from_checkpoint the network as generator=..."
+            )
         self.save_hyperparameters(ignore=["sampler", "generator"])
         self.generator_name = generator_name(generator)
-        if not isinstance(generator, nn.Module):
-            self.hparams["generator"] = self.generator_name
+        own = isinstance(generator, nn.Module)
+        self.hparams["generator"] = None if own else self.generator_name
         network = load_generator(
             generator, weights=weights, latent_prior=latent_prior, value_range=value_range
         )

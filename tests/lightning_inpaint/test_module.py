@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_inpaint import LatentInpainter, UserError
 from lightning_inpaint.errors import ArgumentError
-from lightning_inpaint.optim import Diffusion, PluginDiffusion
+from lightning_inpaint.optim import HMC, Diffusion, PluginDiffusion
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
@@ -218,3 +218,51 @@ def test_pictures_that_do_not_fit_get_one_sentence(tiny_generator):
         module.predict_step({"image": image, "mask": mask[..., :4]})
     with pytest.raises(UserError, match="class 3 is unknown"):
         module.predict_step({"image": image, "mask": mask, "label": torch.tensor([3])})
+
+
+def checkpoint_of(module, folder) -> str:
+    """The module's checkpoint as a trainer writes it."""
+    trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer.strategy.connect(module)
+    trainer.save_checkpoint(folder / "module.ckpt")
+    return str(folder / "module.ckpt")
+
+
+def test_a_checkpoint_gives_back_the_same_sampler(tmp_path) -> None:
+    module = LatentInpainter(sampler=lambda p: HMC(p, steps=7, leapfrog=3), noise_std=0.11)
+    path = checkpoint_of(module, tmp_path)
+    again = LatentInpainter.load_from_checkpoint(path, map_location="cpu")
+    assert (again.sampler.cls, again.sampler.options) == (HMC, module.sampler.options)
+    assert again.noise_std == 0.11
+    other = LatentInpainter.load_from_checkpoint(
+        path, map_location="cpu", sampler="map", noise_std=None
+    )
+    assert other.sampler.name == "MAP"
+
+
+def test_a_checkpoint_with_a_sampler_or_network_of_ones_own_is_refused(
+    tmp_path, tiny_generator
+) -> None:
+    class Own(HMC):
+        pass
+
+    path = checkpoint_of(LatentInpainter(sampler=Own), tmp_path)
+    with pytest.raises(UserError, match=r"there is no sampler '.*Own'"):
+        LatentInpainter.load_from_checkpoint(path, map_location="cpu")
+    module = LatentInpainter(tiny_generator, sampler="map")
+    path = checkpoint_of(module, tmp_path)
+    with pytest.raises(UserError, match="give load_from_checkpoint the network as generator="):
+        LatentInpainter.load_from_checkpoint(path, map_location="cpu")
+    again = LatentInpainter.load_from_checkpoint(path, map_location="cpu", generator=tiny_generator)
+    assert again.sampler == module.sampler
+
+
+def test_noise_std_is_that_of_the_posterior_and_of_the_sampler(tiny_generator) -> None:
+    module = LatentInpainter(tiny_generator, sampler="plugin", noise_std=0.25)
+    assert module.sampler.options["temp"] == 2 * 0.25**2
+    image, mask = torch.zeros(2, 3, 8, 8).byte(), torch.zeros(2, 1, 8, 8)
+    done = module.predict_step((image, mask, torch.tensor([0, 1])))
+    assert done.noise_std == 0.25
+    for bad, words in [(0.0, "must be positive"), (0.3, "leave one of them out")]:
+        with pytest.raises(UserError, match=words):
+            LatentInpainter(tiny_generator, sampler=lambda p: HMC(p, noise_std=0.2), noise_std=bad)
