@@ -57,10 +57,10 @@ class WholeCheckpoints(TorchCheckpointIO):
         if not Path(path).is_file():
             raise ArgumentError(f"`ckpt_path={path}`: there is no such file.", "")
         try:
-            return super().load_checkpoint(path, *args, **{**options, "weights_only": True})
+            found = super().load_checkpoint(path, *args, **{**options, "weights_only": True})
         except pickle.UnpicklingError as error:
-            found = re.search(r"GLOBAL ([\w.]+)", str(error))
-            what = f" ({found[1]})" if found else ""
+            named = re.search(r"GLOBAL ([\w.]+)", str(error))
+            what = f" ({named[1]})" if named else ""
             raise ArgumentError(
                 f"`ckpt_path={path}`: the file is damaged, or it holds code to run{what} beside tensors and "
                 "plain values, which is not done; take a checkpoint that fit wrote.",
@@ -73,6 +73,13 @@ class WholeCheckpoints(TorchCheckpointIO):
                 "take an earlier one.",
                 "",
             ) from None
+        if not isinstance(found, dict) or not isinstance(found.get("state_dict"), dict):
+            raise ArgumentError(
+                f"`ckpt_path={path}`: no checkpoint of training (it holds no state_dict); "
+                "take one that fit wrote.",
+                "",
+            )
+        return found
 
 
 def _write(path: Path, buffer: io.BytesIO) -> None:

@@ -9,6 +9,7 @@ import torch
 
 import cli
 from lightning_inpaint import LatentInpainter
+from lightning_inpaint.errors import UserError
 from lightning_inpaint.training import GeneratorTraining, WholeCheckpoints
 
 
@@ -99,3 +100,12 @@ def test_load_from_checkpoint(module, hostile, mark):
     with pytest.raises(pickle.UnpicklingError):
         module.load_from_checkpoint(hostile)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("content", [["a", "b"], 3, {"step": 1}, {"state_dict": [1]}])
+def test_a_file_of_plain_values_is_no_checkpoint(content, tmp_path):
+    """One that held a list ended in Lightning's TypeError."""
+    path = tmp_path / "other.ckpt"
+    torch.save(content, path)
+    with pytest.raises(UserError, match=r"other\.ckpt`: no checkpoint of training"):
+        WholeCheckpoints().load_checkpoint(path)
