@@ -17,6 +17,7 @@ from .errors import UserError
 from .images.inputs import masks_of, pictures_of
 from .inference.batch import labels_of
 from .module import LatentInpainter
+from .nearby import start_near
 from .notices import quietly
 from .optim import SAMPLERS, ChainOptimizer, SamplerSpec
 
@@ -38,6 +39,7 @@ def complete(
     generator: Any = None,
     sampler: str | type | Callable[..., ChainOptimizer] | None = None,
     sampler_options: Mapping[str, Any] | None = None,
+    like: Any = None,
     fit: Fit = "resize",
     invert_mask: bool = False,
     batch_size: int | str = "auto",
@@ -65,6 +67,8 @@ def complete(
         generator: As ``--model.generator``: a name, file or address, or your own module; default: cifar10.
         sampler: As ``--model.sampler``: a name (``"map"``, ``"hmc"``, ...), a class, or a callable.
         sampler_options: Its options by name, as behind ``--model.sampler.``: ``{"steps": 50}``.
+        like: Latents (D,) of an earlier completion, such as ``result.latents[0, 2]``: the chains start near
+            them (see :func:`.nearby.start_near`). Give that completion's class as ``label``.
         fit: How a picture of another size meets the generator, as ``--data.fit``.
         invert_mask: Take black for fill instead of white.
         batch_size: Pictures completed at the same time; changes memory and speed, never results.
@@ -89,6 +93,9 @@ def complete(
     if n is not None:
         model["chains"] = n
     module = inpainter(config, generator, sampler, sampler_options, **model)
+    if like is not None:
+        module.slots = None  # all chains are there when they are moved near it
+        module.sampler = module.sampler._replace(make=start_near(module.sampler, like))
     data = _given(image, mask, label, id, module, fit, invert_mask, batch_size)
     # What was skipped is raised as an error afterwards.
     with quietly("skipped ", "(GPU|MPS|TPU) available but not used.*"):
