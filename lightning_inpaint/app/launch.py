@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ def serve(
     from .page import CSS, build_page, theme
 
     folder = tempfile.TemporaryDirectory(prefix="lightning-inpaint-")
-    os.environ["GRADIO_TEMP_DIR"] = str(Path(folder.name) / "gradio")
+    os.environ["GRADIO_TEMP_DIR"] = str(_uploads())
     blocks = build_page(generators, Path(folder.name))
     blocks.queue(max_size=WAITING)
     try:
@@ -74,6 +76,14 @@ def serve(
         blocks.block_thread()
         folder.cleanup()
     return blocks
+
+
+@cache
+def _uploads() -> Path:
+    """Where gradio keeps files: it knows one folder for all pages of a process."""
+    folder = tempfile.TemporaryDirectory(prefix="lightning-inpaint-uploads-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def _free_port(host: str) -> int:

@@ -7,11 +7,12 @@ import html
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from ..configs import preset_names
 from ..datamodules import resolve_masks
@@ -21,13 +22,14 @@ from ..datamodules.streams import torch_stream
 from ..errors import UserError
 from ..generators import load_generator
 from . import show
+from .canvas import BRUSH, SIDE, WRONG_FILE, background_of, editor_value, is_enlarged, painted
 from .work import Finished, Progress, Request, command_line, python_lines, walk
 
 __all__ = ["CSS", "MOST", "build_page", "theme"]
 
 MOST = 16  # completions of one job
-MOST_PIXELS = 2**25  # of a picture
-BRUSH = "#e0218a"
+KEPT = 2 * MOST  # completions that the page shows
+MOST_PIXELS = 32_000_000  # of a picture
 UNKNOWN = "unknown: inferred"
 
 CSS = """
@@ -60,6 +62,15 @@ def theme() -> gr.themes.Base:
     )
 
 
+class Shown(NamedTuple):
+    """A completion on the page: picture, caption, latents (D,) and class."""
+
+    picture: Image.Image
+    text: str
+    latents: Tensor
+    label: str | None
+
+
 class Page:
     """What the page's buttons do.
 
@@ -87,21 +98,21 @@ class Page:
         stream = torch_stream(0, "generated", f"{int(number):04d}")  # those that predict completes
         pixels = draw_picture(network, chosen if classes else -1, stream)
         picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-        return _editor(show.enlarged(picture)), picture, int(number) + 1
+        return editor_value(show.enlarged(picture)), picture, int(number) + 1
 
     def named_mask(self, editor: dict[str, Any] | None, original: Any, name: str) -> dict[str, Any]:
         """The editor with a mask by name painted over its picture."""
-        background = _background(editor)
+        background = background_of(editor)
         if background is None:
-            raise gr.Error("Open a picture first, or draw a sample.")
+            raise _error("Open a picture first, or draw a sample.")
         if not name:
-            return _editor(background)
-        small = original if _is_enlarged(background, original) else background
+            return editor_value(background)
+        small = original if is_enlarged(background, original) else background
         provider = resolve_masks(name)
         assert isinstance(provider, NamedMasks)
         levels = provider.draw("picture", small.height, small.width)
         hole = Image.fromarray(levels).resize(background.size, Image.Resampling.NEAREST)
-        return _editor(background, hole)
+        return editor_value(background, hole)
 
     def request(
         self,
@@ -120,20 +131,20 @@ class Page:
         Raises:
             gr.Error: there is no picture, it is too large, or a control is out of range.
         """
-        background = _background(editor)
+        background = background_of(editor)
         if background is None:
-            raise gr.Error("Open a picture first, or draw a sample.")
+            raise _error("Open a picture first, or draw a sample.")
         if background.width * background.height > MOST_PIXELS:
-            raise gr.Error(
+            raise _error(
                 f"The picture has more than {MOST_PIXELS / 1e6:.0f} megapixels: scale it down."
             )
         if generator not in self.generators:
-            raise gr.Error("This page was not started with that generator.")
+            raise _error("This page was not started with that generator.")
         if not 1 <= int(chains) <= MOST:
-            raise gr.Error(f"The number of completions must be 1 to {MOST}.")
-        mask = _painted(editor, background.size)
+            raise _error(f"The number of completions must be 1 to {MOST}.")
+        mask = painted(editor, background.size)
         picture = background
-        if _is_enlarged(background, original):
+        if is_enlarged(background, original):
             picture = original
             shrunk = Image.fromarray(mask).resize(original.size, Image.Resampling.BOX)
             mask = np.where(np.asarray(shrunk) > 127, np.uint8(255), np.uint8(0))
@@ -158,19 +169,24 @@ class Page:
         asked = self.request(editor, original, *controls)
         yield from self._walk(dataclasses.replace(asked, seed=asked.seed + 1), [])
 
-    def more(self, shown: Any, editor: Any, original: Any, *controls: Any) -> Iterator[list[Any]]:
-        """As many again of the class of the best one, beside those that are there."""
+    def more(
+        self, shown: Sequence[Shown], chosen: int | None, editor: Any, original: Any, *controls: Any
+    ) -> Iterator[list[Any]]:
+        """As many again that start near the chosen one, or else the best, beside those that are there."""
+        if not shown:
+            raise _error(
+                "Complete a picture first, then choose the completion that others shall be like."
+            )
         asked = self.request(editor, original, *controls)
-        finished, before = shown or (None, [])
-        if finished is not None and finished.result.chain_label is not None:
-            names = finished.result.class_names
-            best = int(finished.result.chain_label[0, 0])
-            asked = dataclasses.replace(asked, label=names[best] if names else str(best))
-        yield from self._walk(dataclasses.replace(asked, seed=asked.seed + 1), before)
+        model = shown[chosen if chosen is not None and chosen < len(shown) else 0]
+        again = dataclasses.replace(
+            asked, seed=asked.seed + 1, label=model.label or asked.label, like=model.latents
+        )
+        yield from self._walk(again, shown)
 
-    def _walk(self, asked: Request, before: list[Any]) -> Iterator[list[Any]]:
+    def _walk(self, asked: Request, before: Sequence[Shown]) -> Iterator[list[Any]]:
         """Values of the bar, the preview, the state, the gallery and so on, as ``results`` lists them."""
-        kept = [gr.skip()] * 8
+        kept = [gr.skip()] * 9
         preview: Any = None
         yield [_bar("Starting", 0, 1), gr.update(value=None, visible=True), *kept]
         try:
@@ -186,20 +202,31 @@ class Page:
                 yield [_moving(event), fresh, *kept]
         except UserError as error:
             yield [_bar("", 0, 1), gr.update(visible=False), *kept]
-            raise gr.Error(str(error)) from error
+            raise _error(str(error)) from error
 
-    def _finished(self, done: Finished, asked: Request, before: list[Any]) -> list[Any]:
-        shown = [
-            (show.enlarged(done.result.picture(0, k)), text)
+    def _finished(self, done: Finished, asked: Request, before: Sequence[Shown]) -> list[Any]:
+        result = done.result
+        labels = result.chain_label
+        names = result.class_names
+        fresh = [
+            Shown(
+                show.enlarged(result.picture(0, k)),
+                text,
+                result.latents[0, k].clone(),
+                None
+                if labels is None
+                else (names[int(labels[0, k])] if names else str(int(labels[0, k]))),
+            )
             for k, text in enumerate(show.captions(done))
         ]
-        shown = [*shown, *before][: 4 * MOST]
+        shown = [*fresh, *before][:KEPT]
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         return [
-            _bar(f"Done: {done.result.steps} steps", 1, 1),
+            _bar(f"Done: {result.steps} steps", 1, 1),
             gr.update(visible=False),
-            (dataclasses.replace(done, result=done.result[0]), shown),
-            gr.update(value=shown, visible=True),
+            shown,
+            None,
+            gr.update(value=[each[:2] for each in shown], visible=True, selected_index=None),
             show.words(done, asked),
             show.figures(done),
             command_line(asked),
@@ -226,7 +253,8 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
             "# lightning-inpaint\nOpen a picture, paint over what is to be filled, press **Complete**: "
             "several draws of what may have been there."
         )
-        original, shown, number = gr.State(first), gr.State(None), gr.State(following)
+        original, number = gr.State(first), gr.State(following)
+        shown, chosen = gr.State([], time_to_live=3600), gr.State(None)
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=320):
                 gr.Markdown("**Picture**: drop, paste or open one, and paint over the hole")
@@ -247,6 +275,7 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
                     buttons=[],
                     elem_id="editor",
                 )
+                gr.HTML("<span></span>", elem_id="wrong")
                 with gr.Row():
                     sample = gr.Button("Draw a sample", elem_id="sample", min_width=120)
                     named = gr.Dropdown(
@@ -288,7 +317,13 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
                     command = gr.Textbox(
                         label="Command", buttons=["copy"], lines=3, interactive=False
                     )
-                    lines = gr.Textbox(label="Python", buttons=["copy"], lines=9, interactive=False)
+                    lines = gr.Textbox(
+                        label="Python",
+                        buttons=["copy"],
+                        lines=9,
+                        interactive=False,
+                        elem_id="python",
+                    )
         with gr.Accordion("Settings", open=True):
             with gr.Row():
                 chains = gr.Slider(1, MOST, 4, step=1, label="Completions", elem_id="chains")
@@ -318,6 +353,7 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
             bar,
             preview,
             shown,
+            chosen,
             gallery,
             words,
             figures,
@@ -332,12 +368,20 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
             "show_progress": "hidden",
             "trigger_mode": "once",
         }
-        walks: list[Any] = [
-            start.click(page.complete, controls, results, api_name="complete", **alone),
-            again.click(page.another_seed, controls, results, api_visibility="private", **alone),
-            more.click(page.more, [shown, *controls], results, api_visibility="private", **alone),
-        ]
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+        def walks_on(button: gr.Button, work: Any, given: list[Any], **options: Any) -> Any:
+            # The word comes first: another visitor's chains may be walking.
+            said = button.click(_waiting, None, bar, queue=False, **private)
+            return said.then(work, given, results, **alone, **options)
+
+        walks = [
+            walks_on(start, page.complete, controls, api_name="complete"),
+            walks_on(again, page.another_seed, controls, api_visibility="private"),
+            walks_on(more, page.more, [shown, chosen, *controls], api_visibility="private"),
+        ]
+        blocks.load(None, js=WRONG_FILE)
+        gallery.select(_place, None, chosen, **private)
         halt.click(
             lambda: (_bar("Stopped", 0, 1), gr.update(visible=False)),
             None,
@@ -357,46 +401,20 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
     return blocks
 
 
-SIDE = 512  # of the editor's canvas before a picture is opened
+def _place(event: gr.SelectData) -> int:
+    return int(event.index)
 
 
-def _editor(background: Image.Image, hole: Image.Image | None = None) -> dict[str, Any]:
-    layers = []
-    composite = background.convert("RGBA")
-    if hole is not None:
-        layer = Image.new("RGBA", background.size, BRUSH)
-        layer.putalpha(hole)
-        layers.append(layer)
-        composite = Image.alpha_composite(composite, layer)
-    return {"background": background, "layers": layers, "composite": composite}
+def _error(text: str) -> gr.Error:
+    return gr.Error(text, print_exception=False)  # said on the page, not in the log
 
 
-def _background(editor: dict[str, Any] | None) -> Image.Image | None:
-    background = (editor or {}).get("background")
-    if background is None:
-        return None
-    if background.mode == "RGBA":
-        white = Image.new("RGBA", background.size, "white")
-        white.alpha_composite(background)
-        background = white
-    return background.convert("RGB")
-
-
-def _painted(editor: dict[str, Any] | None, size: tuple[int, int]) -> np.ndarray:
-    """What is painted on any layer: uint8 (H, W), 255 = fill."""
-    mask = np.zeros((size[1], size[0]), np.uint8)
-    for layer in (editor or {}).get("layers") or ():
-        alpha = layer.convert("RGBA").getchannel("A").resize(size, Image.Resampling.NEAREST)
-        mask |= np.where(np.asarray(alpha) > 127, np.uint8(255), np.uint8(0))
-    return mask
-
-
-def _is_enlarged(background: Image.Image, original: Any) -> bool:
-    """Whether the editor shows a small picture that the page has drawn, and not another."""
-    if original is None:
-        return False
-    drawn = show.enlarged(original).convert("RGB")
-    return drawn.size == background.size and drawn.tobytes() == background.tobytes()
+def _waiting() -> str:
+    text = "Waiting: one picture is completed at a time."
+    return (
+        f'<div role="status"><p>{text}</p>'
+        '<progress aria-label="progress of the walk"></progress></div>'
+    )
 
 
 def _moving(event: Progress) -> str:

@@ -117,6 +117,10 @@ def archive(finished: Finished, request: Request, folder: Path) -> Path:
             target.writestr(files["raw"][k], encode(to_array(result.raw[0, k])))
         target.writestr(f"records/{NAME}.json", json.dumps(record, indent=1))
         target.writestr("again.sh", command_line(request) + "\n")
+        if request.like is not None:
+            buffer = io.BytesIO()
+            np.save(buffer, request.like.numpy())
+            target.writestr("like.npy", buffer.getvalue())
         target.writestr("again.py", python_lines(request) + "\n")
     return path
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ..callbacks.fingerprint import describe_run
 from ..completing import complete
@@ -43,6 +44,7 @@ class Request:
         truncation: in (0, 1]; None leaves it to the preset.
         label: name of the class; None = unknown.
         fit: how the picture meets the generator.
+        like: latents (D,) of a completion near which the chains start; None = nowhere in particular.
     """
 
     picture: Image.Image
@@ -54,6 +56,7 @@ class Request:
     truncation: float | None = None
     label: str | None = None
     fit: str = "around"
+    like: Tensor | None = None
 
 
 class Progress(NamedTuple):
@@ -160,6 +163,7 @@ def _complete(request: Request, watch: _Watch) -> Completions:
         config=request.config,
         seed=request.seed,
         fit=request.fit,
+        like=request.like,
         callbacks=[watch],
         report_every=1,
         **options,
@@ -167,7 +171,9 @@ def _complete(request: Request, watch: _Watch) -> Completions:
 
 
 def command_line(request: Request) -> str:
-    """The command that does the same with ``picture.png`` and ``mask.png``."""
+    """The command that does the same with ``picture.png`` and ``mask.png``; there is none with ``like``."""
+    if request.like is not None:
+        return "# To start near a completion takes Python."
     words = ["lightning-inpaint", "predict", "--config", request.config]
     words += ["--data", "FolderMasks", "--data.images", "picture.png", "--data.masks", "mask.png"]
     words += ["--data.fit", request.fit, "--model.generator", request.generator]
@@ -192,9 +198,14 @@ def python_lines(request: Request) -> str:
         options["truncation"] = request.truncation
     if request.label is not None:
         options["label"] = request.label
-    given = ",\n    ".join(f"{name}={value!r}" for name, value in options.items())
+    words = [f"{name}={value!r}" for name, value in options.items()]
+    loading = ""
+    if request.like is not None:
+        loading = "import numpy as np\n\n"
+        words.append('like=np.load("like.npy")')
+    given = ",\n    ".join(words)
     return (
-        "from lightning_inpaint import complete\n\n"
+        f"{loading}from lightning_inpaint import complete\n\n"
         f'result = complete(\n    "picture.png",\n    "mask.png",\n    {given},\n)\n'
         'result.save("completions")'
     )

@@ -21,9 +21,25 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def address():
+    """Of the page with the bundled generator, for walks that are to take a while."""
     from lightning_inpaint.app import serve
 
     blocks = serve(port=0, block=False)
+    yield blocks.local_url
+    blocks.close()
+
+
+@pytest.fixture(scope="module")
+def small_address(tmp_path_factory):
+    """Of the page with a tiny generator."""
+    from lightning_inpaint.app import serve
+    from lightning_inpaint.generators import save_generator
+    from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
+
+    shape = {"z_dim": 8, "w_dim": 8, "resolution": 8, "mapping_layers": 2}
+    generator = StyleGAN2Generator(**shape, num_classes=3, channel_base=64, channel_max=8)
+    path = save_generator(generator, tmp_path_factory.mktemp("page") / "tiny.safetensors")
+    blocks = serve([str(path)], port=0, block=False)
     yield blocks.local_url
     blocks.close()
 
@@ -38,7 +54,18 @@ def browser():
 
 @pytest.fixture
 def page(address, browser):
-    """The page at a desk; what it asks of other addresses fails the test."""
+    """The page at a desk."""
+    yield from at_a_desk(address, browser)
+
+
+@pytest.fixture
+def small_page(small_address, browser):
+    """The same with a tiny generator."""
+    yield from at_a_desk(small_address, browser)
+
+
+def at_a_desk(address, browser):
+    """A page; what it asks of other addresses fails the test."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
     outside = []
     context.route(
@@ -75,7 +102,7 @@ def walking():
 
 def wait_until(page, condition):
     """(A plain sleep would hold up the requests that the test looks at.)"""
-    for _ in range(300):
+    for _ in range(900):
         if condition():
             return True
         page.wait_for_timeout(100)
@@ -120,34 +147,150 @@ def test_leaving_the_page_ends_the_chains(page):
     assert wait_until(page, lambda: not walking())
 
 
-def test_nothing_painted_is_said(page):
-    page.click("#complete")
-    page.wait_for_selector("text=nothing is painted")
+def test_nothing_painted_is_said(small_page):
+    small_page.click("#complete")
+    small_page.wait_for_selector("text=nothing is painted")
 
 
-def test_a_file_that_is_no_picture_is_refused(page, tmp_path):
-    (tmp_path / "wrong.txt").write_text("no picture")
-    page.locator("#editor input[type=file]").first.set_input_files(tmp_path / "wrong.txt")
-    page.wait_for_timeout(1500)
-    assert page.locator("#complete").is_enabled()
+@pytest.mark.parametrize("name", ["wrong.txt", "wrong.png"])
+def test_a_file_that_is_no_picture_is_refused(small_page, tmp_path, name):
+    """The editor alone emptied itself and said nothing."""
+    (tmp_path / name).write_text("no picture")
+    small_page.locator("#editor input[type=file]").first.set_input_files(tmp_path / name)
+    small_page.wait_for_selector("#wrong [role=alert]")
+    assert small_page.inner_text("#wrong").startswith(
+        f"{name} is no picture that can be opened here: "
+    )
+    chains(small_page, 1)
+    paint(small_page)  # the picture from before is still there
+    small_page.click("#complete")
+    small_page.wait_for_selector("#results img", timeout=120_000)
 
 
-def test_by_keyboard_alone(page):
-    chains(page, 1)
+def test_a_picture_from_a_file_is_completed(small_page, tmp_path):
+    photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    small_page.wait_for_timeout(2000)  # the sample is in the editor
+    small_page.locator("#editor input[type=file]").first.set_input_files(tmp_path / "photo.png")
+    small_page.wait_for_timeout(2000)
+    choose_mask(small_page, "center")
+    chains(small_page, 1)
+    small_page.click("#complete")
+    small_page.wait_for_selector("#results img", timeout=120_000)
+    with small_page.expect_download() as download:
+        small_page.click("#download")
+    download.value.save_as(tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive, archive.open("picture.png") as file:
+        np.testing.assert_array_equal(np.asarray(Image.open(file)), photo)
+
+
+def tab_to(page, selector):
+    """Press Tab until the focus is inside."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("s => !!document.activeElement.closest(s)", selector):
+            return
+    raise AssertionError(f"Tab does not lead to {selector}")
+
+
+def test_by_keyboard_alone(small_page, tmp_path):
+    tab_to(small_page, "#named")
+    small_page.keyboard.type("center")
+    small_page.keyboard.press("Enter")
+    small_page.wait_for_timeout(1500)
+    tab_to(small_page, "#complete")
+    small_page.keyboard.press("Enter")
+    small_page.wait_for_selector("#results img", timeout=120_000)
+    with small_page.expect_download() as download:
+        tab_to(small_page, "#download")
+        small_page.keyboard.press("Enter")
+    assert download.value.suggested_filename.endswith(".zip")
+
+
+def choose_mask(page, name):
     page.locator("#named input").focus()
-    page.keyboard.type("center")
+    page.keyboard.type(name)
     page.keyboard.press("Enter")
     page.wait_for_timeout(1500)
-    page.locator("#complete").focus()
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#results img", timeout=120_000)
+
+
+def test_more_like_the_chosen_one(small_page):
+    chains(small_page, 2)
+    choose_mask(small_page, "right_half")
+    small_page.click("#complete")
+    small_page.wait_for_selector("#results img", timeout=120_000)
+    chosen = small_page.locator("#results .thumbnail-item img").nth(1)
+    caption = chosen.get_attribute("alt")
+    chosen.click()
+    small_page.wait_for_timeout(1000)
+    small_page.click("#more")
+    small_page.wait_for_function(
+        "document.querySelectorAll('#results .grid-container .thumbnail-item').length == 4",
+        timeout=120_000,
+    )
+    shown = small_page.locator("#results .grid-container .thumbnail-item img")
+    assert shown.nth(3).get_attribute("alt") == caption
+
+
+def test_a_second_visitor_waits(page, address, browser):
+    """One job at a time: the other's begins when the first has ended."""
+    chains(page, 16)
+    choose_mask(page, "right_half")
+    page.click("#complete")
+    assert wait_until(page, walking)
+    context = browser.new_context()
+    other = context.new_page()
+    other.goto(address)
+    other.wait_for_selector("#editor canvas")
+    chains(other, 1)
+    choose_mask(other, "center")
+    other.click("#complete")
+    other.wait_for_selector("#bar >> text=Waiting: one picture is completed at a time")
+    for _ in range(10):
+        assert len(walking()) <= 1
+        page.wait_for_timeout(100)
+    assert not other.locator("#results img").count()
+    page.click("#stop")
+    other.wait_for_selector("#results img", timeout=120_000)
+    context.close()
+
+
+def faults(page):
+    """What axe finds that is serious: rule, and the first place."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe is not installed"
+    )
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        (each["id"], each["nodes"][0]["target"])
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_cut_on_a_phone(address, browser, scheme):
+@pytest.mark.parametrize("width", [1400, 390])
+def test_axe_finds_no_serious_fault(small_address, browser, scheme, width):
+    context = browser.new_context(
+        viewport={"width": width, "height": 1000}, color_scheme=scheme, bypass_csp=True
+    )
+    one = context.new_page()
+    one.goto(small_address)
+    one.wait_for_selector("#editor canvas")
+    chains(one, 2)
+    choose_mask(one, "right_half")
+    one.click("#complete")
+    one.wait_for_selector("#results img", timeout=120_000)
+    one.wait_for_timeout(500)
+    assert faults(one) == []
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_on_a_phone(small_address, browser, scheme):
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     one = context.new_page()
-    one.goto(address)
+    one.goto(small_address)
     one.wait_for_selector("#editor canvas")
     assert one.evaluate("document.documentElement.scrollWidth") <= 390
     context.close()

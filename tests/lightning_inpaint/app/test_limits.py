@@ -1,0 +1,69 @@
+"""What a visitor may ask for, without a browser; and what "more like these" asks for."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+gradio = pytest.importorskip("gradio", reason="gradio is not installed: pip install -e .[app]")
+
+from lightning_inpaint.app import launch  # noqa: E402
+from lightning_inpaint.app import page as pages  # noqa: E402
+from lightning_inpaint.app.canvas import editor_value  # noqa: E402
+from lightning_inpaint.generators import save_generator  # noqa: E402
+
+
+@pytest.fixture
+def page(tiny_generator, tmp_path):
+    save_generator(tiny_generator, tmp_path / "g.safetensors", "float32")
+    return pages.Page([str(tmp_path / "g.safetensors")], tmp_path)
+
+
+def controls(page, size=(12, 10), chains=2, seed=0, **other):
+    hole = np.zeros(size[::-1], np.uint8)
+    hole[2:6, 3:8] = 255
+    editor = editor_value(Image.new("RGB", size, "red"), Image.fromarray(hole))
+    asked = {"generator": page.generators[0], "config": "fast"} | other
+    return [editor, None, *asked.values(), chains, seed, 0.5, "bee", "resize"]
+
+
+def test_a_request_says_what_the_controls_say(page):
+    asked = page.request(*controls(page, chains=3, seed=7))
+    assert (asked.chains, asked.seed, asked.label, asked.fit) == (3, 7, "bee", "resize")
+    assert asked.mask.sum() == 255 * 4 * 5
+
+
+@pytest.mark.parametrize("chains", [0, pages.MOST + 1])
+def test_the_number_of_completions_is_limited(page, chains):
+    with pytest.raises(gradio.Error, match=f"must be 1 to {pages.MOST}"):
+        page.request(*controls(page, chains=chains))
+
+
+def test_the_size_is_limited(page, monkeypatch):
+    monkeypatch.setattr(pages, "MOST_PIXELS", 100)
+    with pytest.raises(gradio.Error, match=r"more than .* megapixels: scale it down"):
+        page.request(*controls(page))
+
+
+def test_generators_that_were_not_offered_are_refused(page):
+    with pytest.raises(gradio.Error, match="not started with that generator"):
+        page.request(*controls(page, generator="package.module:Class"))
+
+
+def test_visitors_in_the_queue_are_limited():
+    assert 1 <= launch.WAITING <= 32
+
+
+def test_more_like_these_start_near_the_chosen_one(page):
+    """And have its class."""
+    *_, first = page.complete(*controls(page))
+    shown = first[2]
+    assert len(shown) == 2
+    *_, second = page.more(shown, 1, *controls(page))
+    assert len(second[2]) == 4
+    assert [each.label for each in second[2][:2]] == ["bee", "bee"]
+    assert second[2][2:] == shown
+    chosen = shown[1].latents
+    near, far = (each.latents - chosen for each in (second[2][0], shown[0]))
+    assert near.square().mean() < 0.5 * far.square().mean()
+    with pytest.raises(gradio.Error, match="Complete a picture first"):
+        next(page.more([], None, *controls(page)))
