@@ -54,7 +54,8 @@ def conditional_frechet_distance(real: Tensor, fake: Tensor, condition: Tensor) 
     vectors have dimensions.
 
     Args:
-        real, fake: (N, D), a row of each for each row of ``condition``.
+        real: (N, D), a row for each row of ``condition``.
+        fake: the same of generated pictures.
         condition: (N, C).
     """
     x, z, y = (part.double() - part.double().mean(dim=0) for part in (real, fake, condition))
@@ -110,7 +111,8 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, flo
     """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv:1904.06991, eq. 2).
 
     Args:
-        real, fake: feature vectors (N, D), as many of each (10,000 in the paper's spirit).
+        real: feature vectors (N, D) of real pictures (10,000 in the paper's spirit).
+        fake: as many of generated ones.
         k: neighbours that set the radius of each point's ball.
 
     Returns:

@@ -62,7 +62,8 @@ def evaluate_generator(
         classifier: file of the classifier; None = the bundled one.
         accuracy_score_samples: pictures the fresh classifier learns from; 0 = leave it out. 50,000
             are Ravuri and Vinyals' choice and take half an hour on two cores.
-        test_pictures, test_labels: real pictures that classifier is tested on.
+        test_pictures: real pictures that classifier is tested on.
+        test_labels: their classes.
         seed: of latents, noise and the choice of real pictures.
         neighbours_path: PNG of 16 samples, each above its nearest real picture; None = none.
 

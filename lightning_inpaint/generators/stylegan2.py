@@ -310,8 +310,12 @@ class StyleGAN2Generator(nn.Module):
         resolution: pixels per side.
         img_channels: picture channels.
         mapping_layers: fully connected layers of the mapping network.
-        channel_base, channel_max, architecture, conv_clamp, resample_filter, use_noise: see
-            :class:`SynthesisNetwork`.
+        channel_base: see :class:`SynthesisNetwork`, as for the five that follow.
+        channel_max: see there.
+        architecture: see there.
+        conv_clamp: see there.
+        resample_filter: see there.
+        use_noise: see there.
         class_names: names of the classes, for labels and figures.
     """
 

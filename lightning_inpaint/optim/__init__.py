@@ -36,6 +36,7 @@ __all__ = [
     "Diffusion",
     "Langevin",
     "Particles",
+    "PluginDiffusion",
     "SAMPLERS",
     "SamplerSpec",
     "Search",

@@ -96,7 +96,8 @@ class Discriminator(nn.Module):
         resolution: pixels per side, a power of two from 8 on.
         num_classes: 0 = unconditional.
         img_channels: picture channels.
-        channel_base, channel_max: channels at resolution r are ``min(channel_base // r, max)``.
+        channel_base: channels at resolution r are ``min(channel_base // r, channel_max)``.
+        channel_max: the most of them.
         cmap_dim: dimensions of the class projection.
         group: consecutive rows whose deviation is one more feature (see
             :func:`group_deviation`); 0 = none, and rows are independent, as in R3GAN

@@ -43,7 +43,8 @@ def hinge_discriminator_loss(real: Tensor, fake: Tensor, weights: Tensor) -> Ten
     """Hinge loss at several places, mean over pictures (Lim and Ye 2017, arXiv:1705.02894).
 
     Args:
-        real, fake: (N, places) scores.
+        real: (N, places) scores of real pictures.
+        fake: the same of generated ones.
         weights: (places,), by which places are summed.
     """
     return ((F.relu(1 - real) + F.relu(1 + fake)) @ weights).mean()
