@@ -95,7 +95,7 @@ def complete(
     module = inpainter(config, generator, sampler, sampler_options, **model)
     if like is not None:
         module.slots = None  # all chains are there when they are moved near it
-        module.sampler = module.sampler._replace(make=start_near(module.sampler, like))
+        module.sampler = module.sampler._replace(make=start_near(module.sampler.__call__, like))
     data = _given(image, mask, label, id, module, fit, invert_mask, batch_size)
     # What was skipped is raised as an error afterwards.
     with quietly("skipped ", "(GPU|MPS|TPU) available but not used.*"):
