@@ -166,9 +166,9 @@ def _visible(job: Job, name: str, options: Iterable[Option]) -> list[Option]:
     }
     kept = [option for option in options if f"{name}.{option.name}" not in job.linked]
     return _with([o for o in kept if f"{name}.{o.name}" not in job.choices], own) + [
-        replace(o, default=_short(job, f"{name}.{o.name}"))
+        o if option in job.unchosen else replace(o, default=_short(job, option))
         for o in kept
-        if f"{name}.{o.name}" in job.choices
+        if (option := f"{name}.{o.name}") in job.choices
     ]
 
 

@@ -24,6 +24,8 @@ class Job:
         defaults: other defaults that differ from those of a class; of a choice, the class.
         linked: options that other options fill.
         seed: default of ``--seed_everything``.
+        unchosen: choices that the model makes where nothing is chosen; their default is the class whose options
+            may be given without it.
     """
 
     own: str
@@ -34,6 +36,7 @@ class Job:
     choices: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     seed: int | bool = False
+    unchosen: frozenset[str] = frozenset()
 
 
 PREDICT = Job(
@@ -46,6 +49,7 @@ PREDICT = Job(
             for name in ("GeneratedMasks", "FolderMasks", "CIFAR10Masks")
         },
     },
+    unchosen=frozenset({"model.sampler"}),
     callbacks={"writer": f"{_OURS}.callbacks.CompletionWriter"},
     trainer={"logger": False, "enable_model_summary": False, "enable_checkpointing": False},
     defaults={

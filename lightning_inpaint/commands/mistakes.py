@@ -275,5 +275,5 @@ def _classes(parser: Any, option: str) -> dict[str, Any]:
 
 
 def _default_options(parser: Any, option: str) -> list[str]:
-    default = parser.get_defaults(skip_validation=True).get(option)
+    default = parser.get_default(option)
     return _options(imported(default["class_path"])) if default else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
@@ -38,10 +38,12 @@ class JobParser(LightningArgumentParser):
     Attributes:
         chosen: options whose value is a class. Its default is the class alone, so that another class
             inherits no options of it.
+        unchosen: those among them that stay null until one of their options is given.
         hint: what to write, for a word that belongs to no option.
     """
 
     chosen: Sequence[str] = ()
+    unchosen: Collection[str] = ()
     hint = ""
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
@@ -58,7 +60,9 @@ class JobParser(LightningArgumentParser):
         """The defaults; those of a chosen class are added when it is known which that is."""
         defaults = super().get_defaults(*args, **options)
         for name in self.chosen:
-            if defaults.get(name) is not None:
+            if name in self.unchosen:
+                defaults[name] = None
+            elif defaults.get(name) is not None:
                 defaults[name] = Namespace(class_path=defaults[name]["class_path"])
         return defaults
 
@@ -102,7 +106,7 @@ class JobCLI(LightningCLI):
         for option, choices in self.job.choices.items():
             classes = imported(choices) if isinstance(choices, str) else choices
             short_names(parser, option, {name: imported(each) for name, each in classes.items()})
-        parser.chosen = tuple(self.job.choices)
+        parser.chosen, parser.unchosen = tuple(self.job.choices), self.job.unchosen
         for option, value in self.job.defaults.items():
             if option in self.job.choices:
                 value = {"class_path": import_path(imported(f"{value}"))}

@@ -29,7 +29,7 @@ MISTAKES = [
     ("--model.weights Gema", "must be G_ema or G; did you mean G_ema?"),
     ("--overwrite maybe", "--overwrite is maybe, and must be true or false."),
     ("--model.chains", "--model.chains needs a value: a whole number."),
-    ("--model.sampler", "--model.sampler needs a value: seed,"),
+    ("--model.sampler", "--model.sampler needs a value: diffusion,"),
     ("--model.sampler hcm", "--model.sampler hcm: there is no such class; did you mean hmc?"),
     ("--model.sampler nowhere.Sampler", "cannot be imported (No module named 'nowhere')."),
     ("--model.sampler torch.optim.SGD", "torch.optim.SGD: this is no ChainOptimizer."),
@@ -115,6 +115,16 @@ def test_an_option_that_stands_alone_is_true(capsys):
     printed = capsys.readouterr().out
     for name in ("overwrite", "invert_mask", "compile"):
         assert f"{name}: true" in printed
+
+
+def test_no_sampler_is_chosen_for_the_model(capsys):
+    """It knows better: another one where z is all there is."""
+    assert cli.main(["predict", "--print_config"]) == 0
+    assert "sampler: null" in capsys.readouterr().out
+    assert cli.main(["predict", "--model.sampler.warm_up", "70", "--print_config"]) == 0
+    printed = capsys.readouterr().out
+    assert "class_path: lightning_inpaint.optim.AnnealedHMC" in printed
+    assert "warm_up: 70" in printed
 
 
 @pytest.mark.parametrize("words", [["--model.sampler", "hmc"], ["--model.sampler=HMC"]])
