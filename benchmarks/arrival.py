@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from presets import hardware
 from torch import Tensor
+from torchvision.utils import make_grid, save_image
 
 from lightning_inpaint import LatentInpainter
 from lightning_inpaint.completing import inpainter
@@ -150,6 +151,12 @@ def row(given: argparse.Namespace, mask: str) -> str:
             both = [x[-length:].unflatten(1, (n, -1)) for x in (a, b)]
             both[1] = both[1][:, :, :1]
             together = rhat(torch.cat(both, dim=2).flatten(1, 2), k + 1)
+    if given.figure:
+        hidden = torch.where(trial.mask > 0, 0.0, trial.batch["image"])
+        known = trial.picture[:, None] * (1 - hole) + pictures * hole
+        shown = torch.cat([trial.picture[:, None], hidden[:, None], known], dim=1)[:8]
+        tiles = (shown.transpose(0, 1).flatten(0, 1) + 1) / 2
+        save_image(make_grid(tiles.clamp(0, 1), len(shown), 2), f"{given.figure}_{mask}.png")
     arrived = result.diagnostics["arrived"]
     spent = result.diagnostics["gradient_evaluations"]
     successes = max(float(arrived[:, 0].sum()), 1e-9)
@@ -179,6 +186,9 @@ def main() -> None:
     parser.add_argument("--chains", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no_truth", action="store_true", help="no chains from the truth")
+    parser.add_argument(
+        "--figure", help="first letters of PNG files: truth, known part, completions"
+    )
     given = parser.parse_args()
     torch.set_flush_denormal(True)
     shown = made(given, given.chains, False)
