@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+from ..generators.priors import LatentPrior
 from .functions import run
 
 
@@ -19,18 +20,26 @@ def sample(
     columns: int = 10,
     seed: int = 0,
     truncation: float = 1.0,
+    weights: Literal["G_ema", "G"] = "G_ema",
+    latent_prior: LatentPrior | None = None,
+    value_range: list[float] | None = None,
 ) -> None:
     """Draw a labelled grid of a generator's samples.
 
     Args:
-        generator: Name, address or path of a generator.
+        generator: Name, address or path of a generator, or a class of your own.
         output: The picture to write.
         columns: Samples of each class.
         seed: Seed of latents and noise.
         truncation: Share of their deviation from the average that styles keep: 1 = all, 0 = the average.
+        weights: Which weights of a checkpoint, as in predict.
+        latent_prior: Of the latents of your own class, as in predict.
+        value_range: Of its pictures, as in predict.
     """
     from ..generators import load_generator, sample_grid
 
     size: dict[str, Any] = {"columns": columns, "rows": columns}
-    network = load_generator(generator)
+    network = load_generator(
+        generator, weights=weights, latent_prior=latent_prior, value_range=value_range
+    )
     print(f"wrote {sample_grid(network, output, **size, seed=seed, truncation=truncation)}")

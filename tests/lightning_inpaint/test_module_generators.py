@@ -173,3 +173,17 @@ def test_a_class_and_its_arguments_from_python(needy):
     )
     assert model.hparams["generator"] == "needy_generators:Needy(nz=5, act='tanh')"
     assert model.generator.latent_prior == "uniform"
+
+
+def test_samples_of_ones_own_generator(needy, tmp_path):
+    words = [
+        "needy_generators:Needy(5, 'tanh')@w.tar",
+        "--columns",
+        "2",
+        "--latent_prior",
+        "uniform",
+    ]
+    assert cli.main(["sample", *words, "--output", "uniform.png"]) == 0
+    assert cli.main(["sample", *words[:3], "--output", "gaussian.png"]) == 0
+    drawn = [(tmp_path / f"{name}.png").read_bytes() for name in ("uniform", "gaussian")]
+    assert drawn[0] != drawn[1]
