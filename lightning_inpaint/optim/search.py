@@ -42,15 +42,16 @@ def flat_std(energy: Tensor, share: float = SHARE) -> Tensor:
         (n,)
     """
     above = energy - energy.amin(dim=1, keepdim=True)
-    low = above.mean(dim=1).clamp(min=1e-12).sqrt().log() - 8
+    low = elementwise(torch.log, above.mean(dim=1).clamp(min=1e-12).sqrt()) - 8
     high = low + 16
     for _ in range(40):
         middle = (low + high) / 2
-        weight = (-above / (2 * (2 * middle).exp()[:, None])).exp()
+        variance = elementwise(torch.exp, 2 * middle)[:, None]
+        weight = elementwise(torch.exp, -above / (2 * variance))
         size = weight.sum(dim=1).square() / weight.square().sum(dim=1)
         enough = size > share * energy.shape[1]
         low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
-    return ((low + high) / 2).exp()
+    return elementwise(torch.exp, (low + high) / 2)
 
 
 class _Point(NamedTuple):
@@ -295,7 +296,8 @@ class Search(ChainOptimizer):
             energy = self._residual(leaf, rows).square().sum(dim=1)
             (grad,) = torch.autograd.grad(energy.sum(), leaf)
         done = min(1.0, number / (0.9 * self.descent))
-        std = self.hot[rows].pow(1 - done) * self.cold[rows].pow(done)
+        hot, cold = elementwise(torch.log, self.hot[rows]), elementwise(torch.log, self.cold[rows])
+        std = elementwise(torch.exp, torch.lerp(hot, cold, done))
         u = u.detach()
         slope = grad / (2 * std.square()[:, None]) + u
         mean = b1 * self.mean[rows] + (1 - b1) * slope
@@ -394,7 +396,7 @@ class Search(ChainOptimizer):
         angle = (size * swing)[:, None]
         v = self.normal(Purpose.MOMENTUM)
         start = value.double() + v.double().square().sum(dim=1) / 2
-        new, cos, sin = w, angle.cos(), angle.sin()
+        new, cos, sin = w, elementwise(torch.cos, angle), elementwise(torch.sin, angle)
         v = v - angle / 2 * kick
         for i in range(self.leapfrog):
             new, v = cos * new + sin * v, cos * v - sin * new
@@ -403,7 +405,7 @@ class Search(ChainOptimizer):
         ratio = start - end.value.double() - v.double().square().sum(dim=1) / 2
         ratio = torch.where(ratio.isfinite(), ratio, -torch.inf)
         accept = elementwise(torch.log, chance[:, 0]) < ratio
-        probability = ratio.clamp(max=0).exp().to(w)
+        probability = elementwise(torch.exp, ratio.clamp(max=0)).to(w)
         column = accept[:, None]
         self.place = torch.where(column, new, w)
         self.latents.copy_(torch.where(column, end.u, self.latents))

@@ -8,7 +8,7 @@ from torch import nn
 
 from lightning_inpaint import LatentInpainter
 from lightning_inpaint.noise import ChainStreams
-from lightning_inpaint.optim import MAP, AnnealedHMC, Langevin, Particles, PluginDiffusion
+from lightning_inpaint.optim import MAP, AnnealedHMC, Langevin, Particles, PluginDiffusion, Search
 from lightning_inpaint.steady import elementwise, product
 
 PICTURES = 13
@@ -86,6 +86,7 @@ SAMPLERS = {
     "langevin": partial(Langevin, steps=12, measures=2),
     "plugin": partial(PluginDiffusion, steps=12, num_samples=2, xstart_temp=1.0),
     "particles": partial(Particles, steps=4),
+    "search": partial(Search, steps=20, screen=4, descent=4, newton=3, trajectories=4, leapfrog=2),
 }
 
 
