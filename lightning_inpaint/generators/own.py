@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from ..errors import UserError
 from .checkpoints.fitting import split_key
@@ -54,6 +55,11 @@ def make_generator(
     else:
         arguments = spec.arguments(factory)
         module = _made(spec, factory, 0)
+    if any(isinstance(p, UninitializedParameter) for p in module.parameters()):
+        raise UserError(
+            f"{spec.head}: it has layers whose size is open until a first call (Lazy...): write a class "
+            "that calls it once, or give the layers their sizes."
+        )
     if spec.weights:
         _fill(module, spec, factory, weights)
     elif not isinstance(factory, nn.Module) and _random(module, spec, factory):

@@ -107,13 +107,12 @@ def open_plain(path: str | Path, training: bool = False) -> Any:
     if data[0] in b"\x80(c]}":  # how pickles begin; those of the text protocols end in a refusal
         return read_pickle(data, source=path.name, training=training)[0]
     head = bytes(data[:64]).lstrip().lower()
-    hint = "a web page" if head.startswith((b"<!doctype", b"<html")) else "none of these"
+    hint = "a web page" if head.startswith((b"<!doctype", b"<html")) else "something else"
     if head.startswith(b"version https://git-lfs"):
         hint = "a Git LFS pointer, not the file itself"
-    raise UserError(
-        f"{path.name}: expected NVIDIA's or R3GAN's .pkl, rosinality's .pt or our .safetensors, but this "
-        f"is {hint}."
-    )
+    kinds = "NVIDIA's or R3GAN's .pkl, rosinality's .pt or our .safetensors"
+    wanted = "what torch.save or safetensors writes" if training else kinds
+    raise UserError(f"{path.name}: expected {wanted}, but this is {hint}.")
 
 
 def _is_safetensors(path: Path) -> bool:

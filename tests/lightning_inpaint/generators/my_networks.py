@@ -195,3 +195,12 @@ class Half(Line):
 
 
 STANDING = nn.Sequential(nn.Linear(5, 100), nn.Tanh())
+
+
+class Lazy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.LazyLinear(192)
+
+    def forward(self, z):
+        return self.out(z).view(-1, 3, 8, 8)

@@ -97,6 +97,8 @@ def test_a_module_is_taken_as_it_is():
         ("my_networks:Needy(3)", r"needs the argument ngf: write 'my_networks:Needy\(3, ngf=\.\.\.\)'"),
         ("my_networks:Needy(nz=3, ngf=4, size=8)", "has no argument 'size'; it takes nz, ngf, act"),
         ("my_networks:Needy(1, 2, 3, 4)", "its arguments do not fit .too many positional"),
+        ("my_networks:Lazy", "layers whose size is open until a first call"),
+        ("my_networks:DCGAN@my_networks.py", "expected what torch.save or safetensors writes, but"),
         ("my_networks:Nedy", "has no class or function 'Nedy'; it has .*Needy"),
         ({"class_path": "my_networks.Needy"}, "needs the arguments nz and ngf"),
         ({"init_args": {}}, "names no class_path"),
