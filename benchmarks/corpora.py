@@ -44,7 +44,7 @@ from lightning_inpaint.datamodules import FolderMasks
 from lightning_inpaint.datamodules.collate import Skipped
 from lightning_inpaint.errors import UserError
 from lightning_inpaint.generators import load_generator, save_generator
-from lightning_inpaint.generators.checkpoints.reading import read_state_dict
+from lightning_inpaint.generators.checkpoints.reading import read_weights
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from lightning_inpaint.training.checkpoints import WholeCheckpoints
 
@@ -55,7 +55,7 @@ MODELS |= {".7z", ".h5", ".keras", ".pb", ".skops"}
 LIGHTNINGS = "load_from_checkpoint"
 DOORS: dict[str, Callable[[Path], Any]] = {
     "--model.generator": load_generator,
-    "Class@FILE": read_state_dict,
+    "Class@FILE": lambda path: read_weights(path, torch.nn.Linear(2, 2), name="Linear"),
     "fit --ckpt_path": lambda path: WholeCheckpoints().load_checkpoint(path),
     LIGHTNINGS: lambda path: LatentInpainter.load_from_checkpoint(path),
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import queue
 import shlex
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -144,7 +146,14 @@ def walk(request: Request) -> Iterator[Progress | Finished]:
     finally:
         stop.set()
         thread.join()
-        gc.collect()  # trainer and module refer to each other, and hold the generator
+        _give_back()
+
+
+def _give_back() -> None:
+    """Memory of a walk that has ended, to the system."""
+    gc.collect()  # trainer and module refer to each other, and hold the generator
+    with suppress(OSError, AttributeError):  # glibc keeps what a thread has freed
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _complete(request: Request, watch: _Watch) -> Completions:

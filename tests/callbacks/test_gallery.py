@@ -235,3 +235,28 @@ def test_five_thousand_pictures_make_few_rows(tmp_path):
     assert result["before"] < 40
     assert result["after"] < 40
     assert int(result["last"]) * 7 % 5000 == 4999
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_axe_finds_no_serious_fault(gallery, width, scheme):
+    """Neither in the list nor in the details, where nothing is cut either."""
+    tools = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe is not installed"
+    )
+    with tools.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.goto(gallery.as_uri())
+        page.wait_for_selector("#scroller .thumb")
+        for opened in (False, True):
+            if opened:
+                page.locator("#scroller .thumb").first.click()
+                page.wait_for_selector("#dialog[open]")
+            found = axe.Axe().run(page).response["violations"]
+            serious = [each["id"] for each in found if each["impact"] in ("serious", "critical")]
+            assert serious == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        browser.close()
