@@ -7,6 +7,7 @@ from .hmc import HMC, MALA
 from .langevin import Langevin
 from .mode import MAP
 from .search import Search
+from .slice import EllipticalSlice
 from .smc import Particles
 from .spec import SamplerSpec
 
@@ -19,6 +20,7 @@ SAMPLERS: dict[str, type[ChainOptimizer]] = {
     "annealed_hmc": AnnealedHMC,
     "particles": Particles,
     "search": Search,
+    "slice": EllipticalSlice,
     "plugin": PluginDiffusion,
     "seed": PluginDiffusion,  # its first name
 }
@@ -34,6 +36,7 @@ __all__ = [
     "ChainContext",
     "ChainOptimizer",
     "Diffusion",
+    "EllipticalSlice",
     "Langevin",
     "Particles",
     "PluginDiffusion",

@@ -14,6 +14,7 @@ from lightning_inpaint.optim import (
     SAMPLERS,
     AnnealedHMC,
     Diffusion,
+    EllipticalSlice,
     Langevin,
     Particles,
     Search,
@@ -29,6 +30,7 @@ ALL = [
     (MAP, {"steps": 12, "anchor": "start"}),
     (Particles, {"steps": 6, "particles": 2}),
     (Search, {"steps": 22, "screen": 4, "descent": 6, "newton": 3, "trajectories": 12}),
+    (EllipticalSlice, {"steps": 6}),
     (Diffusion, {"steps": 12}),
     (Diffusion, {"steps": 12, "estimator": "logmeanexp", "num_samples": 3, "beta_end": 0.02}),
     (Seed, {"steps": 12, "num_samples": 2, "xstart_temp": 1.0}),
@@ -105,6 +107,7 @@ def test_evaluations_are_counted_and_diagnostics_are_per_chain(sampler, options)
         (MAP, {"steps": 20, "anchor": "start"}),
         (Particles, {"steps": 6}),
         (Search, {"steps": 4, "trajectories": 4}),
+        (EllipticalSlice, {"steps": 4, "shrinks": 2}),
     ],
 )
 def test_nothing_known_leaves_draws_of_the_prior(sampler, options) -> None:
@@ -186,7 +189,7 @@ def test_a_proposal_whose_energy_is_not_finite_is_never_accepted(sampler) -> Non
 
     wall = Problem(broken, torch.full((2,), -1.0), torch.ones(2), -prior_start(60, 2).abs())
     options = {AnnealedHMC: {"warm_up": 5}, Search: {"trajectories": 20}}.get(sampler, {})
-    if sampler is not Search:
+    if sampler not in (Search, EllipticalSlice):
         options["preconditioner"] = "none"
     made = sampler([wall.group], steps=20, noise_std=1.0, **options)
     u = wall.run(made)
@@ -234,6 +237,8 @@ def test_a_chain_whose_energy_is_not_finite_stays_where_it_is() -> None:
             {"start_std": 0.01},
             r"start_std must be at least noise_std \(0.05\), got 0.01",
         ),
+        (EllipticalSlice, {"shrinks": 0}, "shrinks must be at least 1, got 0"),
+        (EllipticalSlice, {"burn_in": 1.0}, r"burn_in must lie in \[0, 1\), got 1.0"),
         (Particles, {"steps": 1}, "steps must be at least 2, got 1"),
     ],
 )

@@ -8,7 +8,14 @@ from torch import Tensor
 from toys import Problem, prior_start
 
 from lightning_inpaint.noise import ChainStreams, Purpose
-from lightning_inpaint.optim import HMC, MALA, AnnealedHMC, Diffusion, Particles
+from lightning_inpaint.optim import (
+    HMC,
+    MALA,
+    AnnealedHMC,
+    Diffusion,
+    Particles,
+    Search,
+)
 from lightning_inpaint.optim.hmc import Point, log_accept, trajectory
 
 SIGMA = 0.3
@@ -35,6 +42,7 @@ def linear_problem(chains: int) -> tuple[Problem, Tensor, Tensor, float]:
         (HMC, {"steps": 40}),
         (MALA, {"steps": 150}),
         (AnnealedHMC, {"steps": 80, "warm_up": 20}),
+        (Search, {"steps": 20, "trajectories": 20}),
         (Particles, {"steps": 30, "leapfrog": 6}),
     ],
 )
