@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from ..images.inputs import grey_or_colour
 from ..images.source import LateOriginal, Source
+from ..protocols import MaskedPictures
 
 __all__ = ["Sample", "Skipped", "collate"]
 
@@ -63,7 +64,7 @@ class Skipped(NamedTuple):
     reason: str
 
 
-def collate(items: Sequence[Sample | Skipped]) -> dict[str, Any]:
+def collate(items: Sequence[Sample | Skipped]) -> MaskedPictures:
     """Make a batch of samples.
 
     Returns:
@@ -87,7 +88,7 @@ def collate(items: Sequence[Sample | Skipped]) -> dict[str, Any]:
         "id": [s.id for s in samples],
         "index": [s.index for s in samples],
         "source": [s.source for s in samples],
-        "skipped": [tuple(item) for item in items if isinstance(item, Skipped)],
+        "skipped": [(item.id, item.reason) for item in items if isinstance(item, Skipped)],
         "digests": {s.id: s.sha256 for s in pictures if s.sha256},
         "notes": [(s.id, kind, text) for s in samples for kind, text in s.notes],
     }

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..images.inputs import grey_or_colour, masks_of, pictures_of
 from ..images.source import Source
+from ..protocols import GeneratorLike
 
 __all__ = ["class_index", "labels_of", "named_batch", "prepared_batch"]
 
@@ -39,7 +40,7 @@ def named_batch(batch: Any) -> dict[str, Any]:
 
 def prepared_batch(
     batch: Mapping[str, Any],
-    generator: Any,
+    generator: GeneratorLike,
     name: str,
     device: torch.device,
     first: int = 0,
@@ -167,7 +168,7 @@ def _class_of(value: Any, classes: int, names: Sequence[str], owner: str) -> int
 
 
 def _fitting(
-    batch: Mapping[str, Any], generator: Any, name: str
+    batch: Mapping[str, Any], generator: GeneratorLike, name: str
 ) -> tuple[Tensor, Tensor, list[Source | None]]:
     """Pictures and masks at the generator's size and channels, and their originals."""
     channels, side = int(generator.img_channels), int(generator.resolution)

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from ..protocols import WatchesSampler
 from .posterior import Posterior
 from .walk import Report
 
@@ -53,13 +54,12 @@ def report_to_callbacks(
     trainer: Any = module._trainer
     if trainer is None:
         return None
-    hooks = [getattr(c, "on_sampler_step", None) for c in trainer.callbacks]
+    watching = [c for c in trainer.callbacks if isinstance(c, WatchesSampler)]
     decode = torch.no_grad()(posterior.decode)
 
     def report(step: int, steps: int, energy: Tensor, u: Tensor, work: tuple[int, int]) -> None:
         state = SamplerState(step, steps, energy, batch_idx, batch, u, decode, work)
-        for hook in hooks:
-            if hook is not None:
-                hook(trainer, module, state)
+        for callback in watching:
+            callback.on_sampler_step(trainer, module, state)
 
     return report
