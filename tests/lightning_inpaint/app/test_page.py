@@ -156,6 +156,7 @@ def test_nothing_painted_is_said(small_page):
 def test_a_file_that_is_no_picture_is_refused(small_page, tmp_path, name):
     """The editor alone emptied itself and said nothing."""
     (tmp_path / name).write_text("no picture")
+    small_page.wait_for_timeout(2000)  # the sample is in the editor
     small_page.locator("#editor input[type=file]").first.set_input_files(tmp_path / name)
     small_page.wait_for_selector("#wrong [role=alert]")
     assert small_page.inner_text("#wrong").startswith(
