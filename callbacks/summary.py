@@ -37,10 +37,12 @@ class Summary(Finisher):
 
     def finish(self, trainer: Trainer, run: RunResult) -> None:
         self.result = run
-        print(summary_text(run, self.failures), flush=True)
+        sampler = getattr(trainer.lightning_module, "sampler", None)
+        name = getattr(sampler, "name", None)
+        print(summary_text(run, self.failures, name), flush=True)
 
 
-def summary_text(run: RunResult, failures: int = 10) -> str:
+def summary_text(run: RunResult, failures: int = 10, sampler: str | None = None) -> str:
     """The summary, one fact per line."""
     best = {row["id"]: row for row in reversed(run.rows)}  # the first row of a picture is its best
     psnr = [row["known_psnr"] for row in best.values() if row["known_psnr"] is not None]
@@ -56,7 +58,7 @@ def summary_text(run: RunResult, failures: int = 10) -> str:
     if run.completed:
         lines.append(
             f"  {_duration(run.seconds)}, {run.seconds / run.completed:.2f} s a picture, "
-            f"{run.evaluations:,} gradient evaluations"
+            f"{run.evaluations:,} gradient evaluations" + (f" of {sampler}" if sampler else "")
         )
     if status["restarted"]:
         lines.append(f"  {_count(status['restarted'], 'chain')} restarted with smaller steps")
