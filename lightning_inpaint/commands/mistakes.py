@@ -126,7 +126,7 @@ def _unknown_class(message: str, parser: Any) -> str | None:
 
 
 def _choice(classes: dict[str, Any]) -> str:
-    few = 0 < len(classes) <= 10
+    few = 0 < len(classes) <= 20
     return f"{', '.join(classes)}, or an import path" if few else "the import path of a class"
 
 

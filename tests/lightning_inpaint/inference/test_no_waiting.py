@@ -43,7 +43,7 @@ def test_the_probe_sees_reading():
 
 
 @pytest.mark.parametrize("noise", ["const", "random"])
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"search"}))  # it asks who still tries
 def test_no_step_waits(name, noise, tiny_generator):
     space = LatentSpace(tiny_generator, "z+noise" if noise == "const" else "z")
     n, seen = 4, []
