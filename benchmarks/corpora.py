@@ -154,7 +154,7 @@ def _child(work: Callable[[], str], sender: Any, folder: Path) -> None:
         outcome, words = work(), ""
     except UserError as error:
         text = str(error)
-        outcome = "refused" if "\n" not in text and text.endswith(".") else "traceback"
+        outcome = "refused" if "\n" not in text and text.endswith((".", "?")) else "traceback"
         words = text
     except (SystemExit, KeyboardInterrupt, _Stopped) as error:
         outcome, words = "executed", repr(error)

@@ -126,7 +126,8 @@ class PictureProgressBar(TQDMProgressBar):
 
 def _lively() -> bool:
     """Whether the output can be drawn over: a terminal or a notebook."""
-    return sys.stdout.isatty() or "ipykernel" in sys.modules
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return sys.stdout.isatty() or shell is not None
 
 
 def _pictures(trainer: Trainer) -> int | None:

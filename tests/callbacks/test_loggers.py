@@ -1,6 +1,7 @@
 """Energies and completions reach real loggers, with a Langevin step axis."""
 
 import csv
+import sys
 
 import pytest
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
@@ -132,7 +133,8 @@ def test_progress_bar_counts_work_not_steps(predict, made_up, capsys, monkeypatc
 
 
 @pytest.mark.parametrize(("seconds", "lines"), [(0.0, 6), (1000.0, 0)])
-def test_piped_output_gets_a_line_now_and_then(predict, capsys, seconds, lines):
+def test_piped_output_gets_a_line_now_and_then(predict, capsys, monkeypatch, seconds, lines):
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)  # somebody's import makes no notebook
     predict([PictureProgressBar(seconds=seconds)])
     said = capsys.readouterr().out.splitlines()
     assert len(said) == lines
