@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,10 +174,24 @@ def _preset(config: str | Path) -> dict[str, Any]:
 def _sampler(chosen: Any, options: dict[str, Any]) -> SamplerSpec:
     from .module import DEFAULT_SAMPLER
 
+    if isinstance(chosen, Mapping):  # as YAML has it
+        options = {**(chosen.get("init_args") or {}), **options}
+        chosen = chosen["class_path"]
+    if isinstance(chosen, str):
+        chosen = _imported(chosen)
     try:
         return SamplerSpec.of(DEFAULT_SAMPLER if chosen is None else chosen, SAMPLERS, **options)
     except (TypeError, ValueError) as error:
         raise UserError(f"sampler: {error}.") from error
+
+
+def _imported(name: str) -> Any:
+    """The class of an import path, the user's own among them; any other name as it is."""
+    module, _, attribute = name.rpartition(".")
+    if module:
+        with suppress(ImportError, AttributeError):
+            return getattr(import_module(module), attribute)
+    return name
 
 
 def _options(cls: type) -> list[str]:

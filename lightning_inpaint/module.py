@@ -176,6 +176,11 @@ class LatentInpainter(pl.LightningModule):
         return self.space.generator
 
     @property
+    def _together(self) -> int:
+        """Neighbouring rows that depend on each other."""
+        return self.chains if self.sampler.cls.interacting else 1
+
+    @property
     def failures(self) -> list[tuple[str, str]]:
         """(id, reason) of the pictures that did not fit into memory, alone in their batch."""
         return self._split.failures
@@ -231,8 +236,7 @@ class LatentInpainter(pl.LightningModule):
 
         report = report_to_callbacks(self, posterior, batch, batch_idx)
         walked = self._walk(posterior, report)
-        together = self.chains if self.sampler.cls.interacting else 1
-        walked, status = restart_failed(walked, again, together)
+        walked, status = restart_failed(walked, again, self._together)
         names = tuple(getattr(self.generator, "class_names", None) or ())
         return gather_completions(batch, posterior, walked, status, self.chains, self.seed, names)
 
@@ -290,7 +294,7 @@ class LatentInpainter(pl.LightningModule):
             posterior,
             sampler,
             start=self._start if self.warm_start else None,
-            together=self.chains if self.sampler.cls.interacting else 1,
+            together=self._together,
             slots=self.slots,
             fill=self._split.fits is None,
             keep_draws=self.chains > 1,

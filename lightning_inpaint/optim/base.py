@@ -274,3 +274,10 @@ def require_positive(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not value > 0:
             raise ValueError(f"{name} must be positive, got {value}")
+
+
+def require_decays(betas: tuple[float, float]) -> None:
+    """Raise a ValueError that quotes Adam's decay rates if one of them is out of range."""
+    for value in betas:
+        if not 0 <= value < 1:
+            raise ValueError(f"betas must lie in [0, 1), got {betas}")

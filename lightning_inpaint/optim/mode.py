@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .base import ChainContext, ChainOptimizer, Closure, require_positive
+from .base import ChainContext, ChainOptimizer, Closure, require_decays, require_positive
 from .radius import Span, ratio_to, row_norms, spans_of
 
 __all__ = ["MAP", "AdamMoments", "AnnealedDescent", "annealed_std", "cosine_rate"]
@@ -156,9 +156,7 @@ def check_descent(
     for name, value in (("anneal", anneal), ("ramp_down", ramp_down)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must lie in [0, 1], got {value}")
-    for value in betas:
-        if not 0 <= value < 1:
-            raise ValueError(f"betas must lie in [0, 1), got {betas}")
+    require_decays(betas)
     if anchor not in ANCHORS:
         raise ValueError(f"anchor must be 'origin' or 'start', got {anchor!r}")
 
@@ -181,7 +179,7 @@ class MAP(ChainOptimizer):
         ramp_down: last part of the steps, over which the rate falls to 0.
         anchor: ``origin`` (the mode) or ``start`` (randomise-then-optimise).
         stop_psnr: a chain rests as soon as its PSNR on the known pixels has reached this, in dB, and may
-            leave its place to another (see ``slots.py``); None = all chains make all steps. A walk
+            leave its place to another (``slots`` of the walk); None = all chains make all steps. A walk
             that stops so tolerates rough gradients to its end, as chains of all ages share a batch.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..noise import Purpose
 from ..steady import elementwise
 from .adaptation import StepAdaptation
-from .base import ChainOptimizer, Closure, require_positive
+from .base import ChainOptimizer, Closure, require_decays, require_positive
 from .gauss_newton import Residual, curvature, damped_step, linearized, residuals
 from .mode import cosine_rate
 
@@ -113,31 +113,9 @@ class Search(ChainOptimizer):
     exact = True
     live = (
         *ChainOptimizer.live,
-        *(
-            "best",
-            "value",
-            "found",
-            "arrived",
-            "spent",
-            "trying",
-            "tries",
-            "hot",
-            "cold",
-            "mean",
-            "square",
-        ),
-        *(
-            "damping",
-            "settled",
-            "stalled",
-            "seen",
-            "factor",
-            "centre",
-            "place",
-            "here",
-            "accepted",
-            "tested",
-        ),
+        *("best", "value", "found", "arrived", "spent", "trying", "tries"),
+        *("hot", "cold", "mean", "square", "damping", "settled", "stalled"),
+        *("seen", "factor", "centre", "place", "here", "accepted", "tested"),
         *("adaptation.log_step", "adaptation.log_average", "adaptation.count"),
     )
 
@@ -166,9 +144,7 @@ class Search(ChainOptimizer):
         ):
             if number < least:
                 raise ValueError(f"{name} must be at least {least}, got {number}")
-        for decay in betas:
-            if not 0 <= decay < 1:
-                raise ValueError(f"betas must lie in [0, 1), got {betas}")
+        require_decays(betas)
         if not 0 < target_accept < 1:
             raise ValueError(f"target_accept must lie in (0, 1), got {target_accept}")
         if trajectories > steps:

@@ -1,5 +1,8 @@
 """`complete`: what the command line does, from Python, in memory."""
 
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -117,6 +120,22 @@ def test_callbacks_see_the_walk(tiny_generator):
 
     complete(PHOTO, HOLE, generator=tiny_generator, callbacks=[Watch()], report_every=1, **FEW)
     assert Watch.steps == 3
+
+
+def test_a_sampler_of_ones_own_by_its_import_path(tiny_generator, tmp_path, monkeypatch):
+    class Own(MAP):
+        pass
+
+    (module := ModuleType("own_samplers")).Own = Own
+    monkeypatch.setitem(sys.modules, "own_samplers", module)
+    config = "model: {sampler: {class_path: own_samplers.Own, init_args: {lr: 0.05}}}"
+    (tmp_path / "own.yaml").write_text(config)
+    given = {"generator": tiny_generator, "sampler_options": {"steps": 3}}
+    by_name = complete(PHOTO, HOLE, sampler="own_samplers.Own", **given)
+    by_file = complete(PHOTO, HOLE, config=tmp_path / "own.yaml", **given)
+    assert by_name.steps == by_file.steps == 3
+    assert not torch.equal(by_name.latents, by_file.latents)
+    complete(PHOTO, HOLE, sampler="lightning_inpaint.optim.mode.MAP", **given)
 
 
 def test_nothing_is_written(tiny_generator, tmp_path, monkeypatch):
