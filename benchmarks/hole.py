@@ -12,11 +12,13 @@ picture with a grey hole, both along their --directions widest directions in oth
 row is the original pictures. --judges classifier,mobilenet adds a network of ImageNet that
 took no part in training (``evaluate --help``). The figure shows, for each of eight pictures, original,
 masked, and two completions of each preset. --part 2 takes other pictures than --part 1.
+--presets takes YAML files, too. Evaluations are the mean over the chains.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 import torch
@@ -160,23 +162,27 @@ def main() -> None:
     for k, space in enumerate(spaces):
         print(f"judge {k + 1}: {space.label}")
     heading = "  ".join(f"Frechet {k + 1}  CFID {k + 1}" for k in range(len(spaces)))
-    print(f"{'preset':10} known dB  {heading}  class %  diversity  seam")
+    print(f"{'preset':10} known dB  {heading}  class %  diversity  seam  evaluations, s a chain")
     natural = seam(whole, masks)
     row = "  ".join(f"{x:9.3f}  {y:6.3f}" for x, y in (j.distances(whole[:, None]) for j in judges))
     print(f"{'originals':10} {'':8}  {row}  {100 * accuracy(classifier, whole, labels):7.1f}")
     columns = [whole[:8], torch.where(batches[0]["mask"].bool(), 128, batches[0]["image"])[:8]]
     for name in given.presets.split(","):
         module = preset(name, given.generator, chains=given.chains)
+        began = time.perf_counter()
         results = [r for batch in batches if (r := module.predict_step(batch)) is not None]
+        seconds = (time.perf_counter() - began) / (len(whole) * given.chains)
+        spent = torch.cat([r.diagnostics["gradient_evaluations"].flatten() for r in results])
         drawn = torch.cat([r.composite.flatten(0, 1) for r in results])
         repeated = labels.repeat_interleave(given.chains)
         pairs = [j.distances(drawn.unflatten(0, (-1, given.chains))) for j in judges]
         row = "  ".join(f"{x:9.3f}  {y:6.3f}" for x, y in pairs)
         print(
-            f"{name:10} {torch.cat([r.psnr for r in results]).median():8.1f}  {row}  "
+            f"{Path(name).stem:10} {torch.cat([r.psnr for r in results]).median():8.1f}  {row}  "
             f"{100 * accuracy(classifier, drawn, repeated):7.1f} "
             f"{torch.cat([diversity(r) for r in results]).mean():10.3f} "
-            f"{seam(drawn, masks.repeat_interleave(given.chains, 0)) / natural:5.2f}",
+            f"{seam(drawn, masks.repeat_interleave(given.chains, 0)) / natural:5.2f} "
+            f"{spent.mean():12.0f}  {seconds:.2f}",
             flush=True,
         )
         columns += [results[0].composite[:8, k] for k in (0, given.chains - 1)]

@@ -11,11 +11,10 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from lightning_inpaint import LatentInpainter
+from lightning_inpaint.configs import find_config
 from lightning_inpaint.datamodules import FolderMasks, GeneratedMasks, MaskedPictures
 
 __all__ = ["hardware", "picture_sets", "preset"]
-
-CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def hardware() -> str:
@@ -29,12 +28,12 @@ def hardware() -> str:
 
 
 def preset(name: str, generator: str, **changes: Any) -> LatentInpainter:
-    """The module of ``configs/NAME.yaml`` (``default`` = no options), with ``changes`` to its options."""
+    """The module of a preset or YAML file (``default`` = no options), with ``changes`` to its options."""
     parser = ArgumentParser()
     parser.add_class_arguments(LatentInpainter, "model")
     settings: dict[str, Any] = {}
     if name != "default":
-        settings = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["model"]
+        settings = yaml.safe_load(find_config(name).read_text())["model"]
     settings = {**settings, **changes, "generator": generator}
     made = parser.instantiate_classes(parser.parse_object({"model": settings}))
     module: LatentInpainter = made.model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -21,7 +22,7 @@ from .inference.batch import labels_of
 from .module import LatentInpainter
 from .nearby import start_near
 from .notices import quietly
-from .optim import SAMPLERS, ChainOptimizer, SamplerSpec
+from .optim import ByLatents, ChainOptimizer
 
 if TYPE_CHECKING:
     from .datamodules.fitting import Fit
@@ -171,18 +172,16 @@ def _preset(config: str | Path) -> dict[str, Any]:
     return copy.deepcopy(settings["model"])
 
 
-def _sampler(chosen: Any, options: dict[str, Any]) -> SamplerSpec:
-    from .module import DEFAULT_SAMPLER
-
+def _sampler(chosen: Any, options: dict[str, Any]) -> Any:
+    """What the module makes its sampler of, once it knows the latents."""
     if isinstance(chosen, Mapping):  # as YAML has it
         options = {**(chosen.get("init_args") or {}), **options}
         chosen = chosen["class_path"]
     if isinstance(chosen, str):
         chosen = _imported(chosen)
-    try:
-        return SamplerSpec.of(DEFAULT_SAMPLER if chosen is None else chosen, SAMPLERS, **options)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"sampler: {error}.") from error
+    if isinstance(chosen, str):  # a short name
+        return {"class_path": chosen, "init_args": options}
+    return functools.partial(ByLatents if chosen is None else chosen, **options)
 
 
 def _imported(name: str) -> Any:

@@ -28,13 +28,11 @@ from .inference.restarts import chain_number, restart_failed
 from .inference.state import report_to_callbacks
 from .inference.walk import Report, Walk, walk
 from .noise import ChainStreams, Purpose
-from .optim import SAMPLERS, AnnealedHMC, ChainOptimizer, SamplerSpec, Search
+from .optim import SAMPLERS, ByLatents, ChainOptimizer, SamplerSpec
 
-__all__ = ["LatentInpainter", "default_sampler"]
+__all__ = ["LatentInpainter"]
 
 SamplerCallable = Callable[[Iterable], ChainOptimizer]
-DEFAULT_SAMPLER = AnnealedHMC
-MOST_SEARCHED = 1024  # latents whose Jacobian is worth its pictures
 
 
 class LatentInpainter(pl.LightningModule):
@@ -67,8 +65,8 @@ class LatentInpainter(pl.LightningModule):
             samples the posterior of the whole generator, less gives more typical pictures. For a module of
             your own it does nothing.
         sampler: The optimizer that walks (HMC, Langevin, ...) with its options: from Python also a short name,
-            a class, or a callable that receives the latents. None is AnnealedHMC for the native networks, with
-            their many latents, and Search for a module of your own, whose z is all there is.
+            a class, or a callable that receives the latents. None is ByLatents: Search where z is all there
+            is, with at most 1024 values, and AnnealedHMC for more latents.
         noise_std: Standard deviation of a known value around the generator's, pictures in [-1, 1]; less matches
             them more closely. null is the sampler's own.
         chains: Completions per picture.
@@ -150,9 +148,7 @@ class LatentInpainter(pl.LightningModule):
         except ValueError as error:
             raise ArgumentError(f"`latents`: {error}") from error
         self.hparams["latents"] = self.space.name  # what null has come to, for records of the run
-        self.sampler = _specified(
-            default_sampler(self.space) if sampler is None else sampler, noise_std
-        )
+        self.sampler = _specified(sampler, noise_std, self.space)
         self.noise_std = self.sampler.noise_std
         self.hparams["sampler"] = self.sampler.portable  # a checkpoint gives the same sampler back
         self.hparams["noise_std"] = self.noise_std
@@ -323,20 +319,11 @@ class LatentInpainter(pl.LightningModule):
         return optimizer
 
 
-def default_sampler(space: LatentSpace) -> type[ChainOptimizer]:
-    """What walks where nothing is asked for.
-
-    Where noise maps and slack make up for what z has not found, a descent comes near any picture. Where z is
-    all there is, it has to be found: :class:`.optim.Search` does, if its values are not too many.
-    """
-    alone = not isinstance(space.generator, StyleGAN2Generator) and space.dim <= MOST_SEARCHED
-    return Search if alone else DEFAULT_SAMPLER
-
-
-def _specified(sampler: Any, noise_std: float | None) -> SamplerSpec:
+def _specified(sampler: Any, noise_std: float | None, space: LatentSpace) -> SamplerSpec:
     """The sampler that was asked for, with all of its options; bad ones are seen at once."""
+    shapes = [part.shape for part in space.parts]
     try:
-        spec = SamplerSpec.of(sampler, SAMPLERS)
+        spec = SamplerSpec.of(ByLatents if sampler is None else sampler, SAMPLERS, shapes)
     except (ValueError, TypeError) as error:
         raise ArgumentError(f"`sampler`: {error}") from error
     if noise_std is None:

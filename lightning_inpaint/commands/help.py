@@ -102,7 +102,11 @@ def _everything(command: str, job: Job, topics: Sequence[str]) -> str:
     for name, path in job.parts.items():
         parts.append(_part(job, name, path))
     for option in job.choices:
-        parts.append(_chosen(job, option, _short(job, option), brief=True))
+        if option in job.unchosen:
+            about = described(f"{job.defaults[option]}")
+            parts.append(_section(option, about, about.options))
+        for default in job.unchosen.get(option) or [_short(job, option)]:
+            parts.append(_chosen(job, option, default, brief=True))
     for name, path in job.callbacks.items():
         if name not in topics:
             parts.append(_part(job, name, path, brief=True))

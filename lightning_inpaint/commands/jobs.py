@@ -24,8 +24,8 @@ class Job:
         defaults: other defaults that differ from those of a class; of a choice, the class.
         linked: options that other options fill.
         seed: default of ``--seed_everything``.
-        unchosen: choices that the model makes where nothing is chosen; their default is the class whose options
-            may be given without it.
+        unchosen: choices that the model makes where nothing is chosen, and what it chooses from; their default
+            is a class whose options may be given without it.
     """
 
     own: str
@@ -36,7 +36,7 @@ class Job:
     choices: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     seed: int | bool = False
-    unchosen: frozenset[str] = frozenset()
+    unchosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 PREDICT = Job(
@@ -49,11 +49,11 @@ PREDICT = Job(
             for name in ("GeneratedMasks", "FolderMasks", "CIFAR10Masks")
         },
     },
-    unchosen=frozenset({"model.sampler"}),
+    unchosen={"model.sampler": ("annealed_hmc", "search")},
     callbacks={"writer": f"{_OURS}.callbacks.CompletionWriter"},
     trainer={"logger": False, "enable_model_summary": False, "enable_checkpointing": False},
     defaults={
-        "model.sampler": f"{_OURS}.module.DEFAULT_SAMPLER",
+        "model.sampler": f"{_OURS}.optim.ByLatents",
         "data": f"{_OURS}.datamodules.GeneratedMasks",
     },
     linked=frozenset(

@@ -66,6 +66,20 @@ class JobParser(LightningArgumentParser):
                 defaults[name] = Namespace(class_path=defaults[name]["class_path"])
         return defaults
 
+    def dump(self, cfg: Any, *args: Any, **options: Any) -> str:
+        """The settings as YAML. Of an option that the model fills, what is null goes without saying."""
+        shown = cfg.clone()
+        for name in self.unchosen:
+            given = shown.get(f"{name}.init_args")
+            if given is not None and shown[f"{name}.class_path"] == self._unchosen_default(name):
+                for key in [key for key, value in given.items() if value is None]:
+                    given.pop(key)
+        text: str = super().dump(shown, *args, **options)
+        return text
+
+    def _unchosen_default(self, name: str) -> str:
+        return str(super().get_defaults()[name]["class_path"])
+
 
 class JobCLI(LightningCLI):
     """A LightningCLI for one command, which a subclass fills and its module runs.

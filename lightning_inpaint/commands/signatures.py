@@ -169,7 +169,7 @@ def _initializer(module: str, definition: Definition) -> ast.FunctionDef | None:
     if isinstance(definition, ast.FunctionDef):
         return definition
     for node in definition.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+        if isinstance(node, ast.FunctionDef) and node.name in ("__init__", "__new__"):
             return node
     for base in definition.bases:
         if isinstance(base, ast.Name):
@@ -187,7 +187,7 @@ def _options(module: str, function: ast.FunctionDef, told: dict[str, str]) -> It
     positional = {argument.arg for argument in plain} if arguments.kwonlyargs else set()
     pairs += list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
     for argument, default in pairs:
-        if argument.arg in ("self", "params"):  # the latents are no option of a sampler
+        if argument.arg in ("self", "cls", "params"):  # the latents are no option of a sampler
             continue
         yield Option(
             argument.arg,

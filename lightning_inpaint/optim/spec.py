@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,8 @@ SamplerLike = (
     str | Mapping[str, Any] | type[ChainOptimizer] | Callable[[Iterable[Any]], ChainOptimizer]
 )
 
+Shapes = Sequence[Sequence[int]]
+
 
 class SamplerSpec(NamedTuple):
     """Which sampler walks, with every option: what runs, what is recorded and what is compared.
@@ -27,17 +30,20 @@ class SamplerSpec(NamedTuple):
         cls: the sampler's class.
         options: every option by name, defaults included.
         make: makes it over some latents, where that is a user's own function; None = the class does.
+        free: whether its sigma is a default that the model's overrules.
     """
 
     cls: type[ChainOptimizer]
     options: dict[str, Any]
     make: Callable[[Iterable[Any]], ChainOptimizer] | None = None
+    free: bool = False
 
     @classmethod
     def of(
         cls,
         given: SamplerLike,
         samplers: Mapping[str, type[ChainOptimizer]],
+        shapes: Shapes | None = None,
         **options: Any,
     ) -> SamplerSpec:
         """The sampler that a user has named.
@@ -47,6 +53,7 @@ class SamplerSpec(NamedTuple):
                 ``init_args`` as in :attr:`portable`, or a callable that makes a sampler of its latents.
                 Names and paths are looked up, never imported: a checkpoint may hold them.
             samplers: what short names stand for.
+            shapes: of the blocks of latents, for a choice that depends on them.
             options: overrule those that ``given`` has.
 
         Raises:
@@ -57,19 +64,31 @@ class SamplerSpec(NamedTuple):
             given = str(given["class_path"])
         if isinstance(given, str):
             given = _looked_up(given, samplers)
-        if isinstance(given, functools.partial) and isinstance(given.func, type):
-            options = {**given.keywords, **options}
-            given = given.func
+        if isinstance(given, functools.partial):
+            named, kept = _class_in(given), given.keywords
+            if named is not None:
+                given, options = named, {**kept, **options}
         if isinstance(given, type):
             known = [name for name in inspect.signature(given).parameters if name != "params"]
             for name in options:
                 if name not in known:
                     close = difflib.get_close_matches(name, known, n=1)
-                    hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}."
+                    other = [
+                        k for k, v in samplers.items() if name in inspect.signature(v).parameters
+                    ]
+                    hint = (
+                        f"did you mean {close[0]}?"
+                        if close
+                        else f"it belongs to {', '.join(other)}."
+                        if other
+                        else f"it has {', '.join(known)}."
+                    )
                     raise ValueError(f"{given.__name__} has no option {name!r}: {hint}")
-        made = given([_stand_in()], **options)  # type: ignore[call-arg]
+        made = given([_stand_in(shapes)], **options)  # type: ignore[call-arg]
         own = None if isinstance(given, type) else functools.partial(given, **options)
-        return cls(type(made), made.options, own)
+        # What a choice has for either case was not asked for, unlike what is said to it.
+        free = getattr(given, "choice", False) and options.get("noise_std") is None
+        return cls(type(made), made.options, own, free)
 
     def __call__(self, params: Iterable[Any]) -> ChainOptimizer:
         """The sampler over some latents."""
@@ -89,7 +108,7 @@ class SamplerSpec(NamedTuple):
         if name not in self.options:
             raise ValueError(f"{self.name} has no noise_std")
         default = inspect.signature(self.cls).parameters[name].default
-        if self.options[name] not in (default, value):
+        if not self.free and self.options[name] not in (default, value):
             raise ValueError(
                 f"noise_std is {noise_std}, and the sampler's own {name} {self.options[name]}: "
                 "leave one of them out"
@@ -131,14 +150,22 @@ def _looked_up(name: str, samplers: Mapping[str, type[ChainOptimizer]]) -> type[
     return found
 
 
+def _class_in(given: functools.partial[Any]) -> type[ChainOptimizer] | None:
+    """The sampler that a partial makes, called itself or by a parser's function."""
+    for each in (given.func, *given.args):
+        if isinstance(each, type) and issubclass(each, ChainOptimizer):
+            return each
+    return None
+
+
 def _path(found: type) -> str:
     package = __name__.rpartition(".")[0]
     inside = found.__module__.startswith(f"{package}.")
     return f"{package if inside else found.__module__}.{found.__qualname__}"
 
 
-def _stand_in() -> dict[str, Any]:
-    """One chain of one latent: options are checked by the sampler itself, before there are pictures."""
+def _stand_in(shapes: Shapes | None = None) -> dict[str, Any]:
+    """One chain: options are checked by the sampler itself, before there are pictures."""
 
     def probe(u: Tensor, draw: int) -> Tensor:
         return u.square()
@@ -146,5 +173,6 @@ def _stand_in() -> dict[str, Any]:
     def residual(u: Tensor, rows: Tensor) -> Tensor:
         return u
 
-    context = ChainContext(probe=probe, observed=torch.ones(1), residual=residual)
-    return {"params": [nn.Parameter(torch.zeros(1, 1))], "context": context}
+    size = 1 if shapes is None else sum(map(math.prod, shapes))
+    context = ChainContext(probe=probe, blocks=shapes, observed=torch.ones(1), residual=residual)
+    return {"params": [nn.Parameter(torch.zeros(1, size))], "context": context}

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_inpaint import LatentInpainter
+from lightning_inpaint import LatentInpainter, UserError
+from lightning_inpaint.completing import inpainter
 from lightning_inpaint.optim import AnnealedHMC, Search
 
 
@@ -63,6 +64,24 @@ def test_completions_do_not_depend_on_their_batch() -> None:
 def test_native_networks_and_very_many_latents_are_not(tiny_generator) -> None:
     assert LatentInpainter(tiny_generator).sampler.cls is AnnealedHMC
     assert LatentInpainter(Wavy(1025)).sampler.cls is AnnealedHMC
+
+
+@pytest.mark.parametrize(
+    ("preset", "few", "many"), [("fast", "Search", "MAP"), ("exact", "Search", "AnnealedHMC")]
+)
+def test_a_preset_means_something_for_either(preset, few, many, tiny_generator) -> None:
+    assert inpainter(preset, Wavy()).sampler.name == few
+    assert inpainter(preset, tiny_generator).sampler.name == many
+    assert inpainter(preset, Wavy(), noise_std=0.3).noise_std == 0.3
+
+
+def test_options_without_a_sampler_are_those_of_the_one_that_walks(tiny_generator) -> None:
+    assert inpainter(None, Wavy(), sampler_options={"screen": 9}).sampler.options["screen"] == 9
+    with pytest.raises(UserError, match="AnnealedHMC has no option 'screen': it belongs to search"):
+        inpainter(None, tiny_generator, sampler_options={"screen": 9})
+    own = {"sampler.few": {}, "screen": 9}
+    with pytest.raises(UserError, match="has no option"):
+        inpainter(None, Wavy(), sampler_options=own)
 
 
 @pytest.mark.parametrize("noise_std", [0.02, 0.1])

@@ -16,12 +16,15 @@ MISTAKES = [
     ("--trainer.accelrator cpu", "did you mean --trainer.accelerator?"),
     ("--model.samplr.steps 3", "did you mean --model.sampler.steps?"),
     ("--model.sampler hmc --model.sampler.stps 3", "of HMC: did you mean --model.sampler.steps?"),
-    ("--model.sampler.stop_psnr 3", "of AnnealedHMC: it needs --model.sampler map."),
+    ("--model.sampler.stop_psnr 3", "AnnealedHMC has no option 'stop_psnr': it belongs to map."),
     ("--data FolderMasks --data.imags x", "of FolderMasks: did you mean --data.images?"),
     ("--trainer.logger CSVLogger --trainer.logger.savedir x", "--trainer.logger.save_dir?"),
     ("--trainer.logger.save_dir x", "needs a class before it: --trainer.logger CLASS."),
     ("--model.chains 2.5", "--model.chains is 2.5, and must be a whole number."),
-    ("--model.sampler.steps 2.5", "--model.sampler.steps is 2.5, and must be a whole number."),
+    (
+        "--model.sampler.steps 2.5",
+        "--model.sampler.steps is 2.5, and must be a whole number or null.",
+    ),
     ("--data.num many", "--data.num is many, and must be a whole number."),
     ("--data.limit a", "--data.limit is a, and must be a whole number or null."),
     ("--data.batch_size a", "--data.batch_size is a, and must be auto or a whole number."),
@@ -123,8 +126,9 @@ def test_no_sampler_is_chosen_for_the_model(capsys):
     assert "sampler: null" in capsys.readouterr().out
     assert cli.main(["predict", "--model.sampler.warm_up", "70", "--print_config"]) == 0
     printed = capsys.readouterr().out
-    assert "class_path: lightning_inpaint.optim.AnnealedHMC" in printed
+    assert "class_path: lightning_inpaint.optim.ByLatents" in printed
     assert "warm_up: 70" in printed
+    assert "leapfrog" not in printed
 
 
 @pytest.mark.parametrize("words", [["--model.sampler", "hmc"], ["--model.sampler=HMC"]])

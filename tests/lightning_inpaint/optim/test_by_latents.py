@@ -1,0 +1,79 @@
+"""The choice between two samplers, by the latents that there are."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_inpaint.optim import (
+    HMC,
+    MAP,
+    SAMPLERS,
+    AnnealedHMC,
+    ByLatents,
+    ChainContext,
+    SamplerSpec,
+    Search,
+)
+
+FEW, MANY = [(8,)], [(8,), (4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "cls"), [(FEW, Search), (MANY, AnnealedHMC), ([(1025,)], AnnealedHMC)]
+)
+def test_one_for_few_latents_and_one_for_many(shapes, cls) -> None:
+    spec = SamplerSpec.of(ByLatents, SAMPLERS, shapes)
+    assert spec.cls is cls
+    assert (
+        spec.options
+        == cls([{"params": [nn.Parameter(torch.zeros(1, 1))], "context": BLANK}]).options
+    )
+
+
+BLANK = ChainContext(probe=lambda u, draw: u, observed=torch.ones(1), residual=lambda u, rows: u)
+
+
+def test_it_makes_the_sampler_itself() -> None:
+    u = nn.Parameter(torch.zeros(2, 3))
+    assert isinstance(ByLatents([{"params": [u], "context": BLANK}], steps=30), Search)
+    assert isinstance(ByLatents([u], few={"class_path": "map", "init_args": {"steps": 3}}), MAP)
+
+
+@pytest.mark.parametrize(("shapes", "steps"), [(FEW, 5), (MANY, 7)])
+def test_a_preset_says_both(shapes, steps) -> None:
+    both = {
+        "few": {"class_path": "map", "init_args": {"steps": 5}},
+        "many": {"class_path": "hmc", "init_args": {"steps": 7, "noise_std": 0.3}},
+    }
+    spec = SamplerSpec.of(functools.partial(ByLatents, **both), SAMPLERS, shapes)
+    assert spec.cls is (MAP if steps == 5 else HMC)
+    assert spec.options["steps"] == steps
+    assert SamplerSpec.of(spec.portable, SAMPLERS) == spec._replace(free=False)
+
+
+def test_an_option_is_the_chosen_ones() -> None:
+    spec = SamplerSpec.of({"class_path": "ByLatents", "init_args": {"screen": 9}}, TABLE, FEW)
+    assert spec.options["screen"] == 9
+    with pytest.raises(
+        ValueError, match="AnnealedHMC has no option 'screen': it belongs to search"
+    ):
+        SamplerSpec.of(ByLatents, SAMPLERS, MANY, screen=9)
+
+
+TABLE = {**SAMPLERS, "by_latents": ByLatents}
+
+
+def test_sigma_of_a_preset_is_a_default_and_a_users_is_not() -> None:
+    many = {"class_path": "hmc", "init_args": {"noise_std": 0.3}}
+    spec = SamplerSpec.of(ByLatents, SAMPLERS, MANY, many=many)
+    assert spec.noise_std == 0.3
+    assert spec.with_noise_std(0.1).noise_std == 0.1
+    spec = SamplerSpec.of(ByLatents, SAMPLERS, MANY, many=many, noise_std=0.2)
+    with pytest.raises(
+        ValueError, match=r"noise_std is 0\.1, and the sampler's own noise_std 0\.2"
+    ):
+        spec.with_noise_std(0.1)
