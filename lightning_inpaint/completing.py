@@ -19,8 +19,8 @@ from .completions import Completions
 from .errors import UserError
 from .images.inputs import masks_of, pictures_of
 from .inference.batch import labels_of
+from .inference.starts import row_of_latents
 from .module import LatentInpainter
-from .nearby import start_near
 from .notices import quietly
 from .optim import ByLatents, ChainOptimizer
 
@@ -71,7 +71,7 @@ def complete(
         sampler: As ``--model.sampler``: a name (``"map"``, ``"hmc"``, ...), a class, or a callable.
         sampler_options: Its options by name, as behind ``--model.sampler.``: ``{"steps": 50}``.
         like: Latents (D,) of an earlier completion, such as ``result.latents[0, 2]``: the chains start near
-            them (see :func:`.nearby.start_near`). Give that completion's class as ``label``.
+            them (see :func:`.inference.starts.moved_near`). Give that completion's class as ``label``.
         fit: How a picture of another size meets the generator, as ``--data.fit``.
         invert_mask: Take black for fill instead of white.
         batch_size: Pictures completed at the same time; changes memory and speed, never results.
@@ -97,8 +97,7 @@ def complete(
         model["chains"] = n
     module = inpainter(config, generator, sampler, sampler_options, **model)
     if like is not None:
-        module.slots = None  # all chains are there when they are moved near it
-        module.sampler = module.sampler._replace(make=start_near(module.sampler.__call__, like))
+        module.near = row_of_latents(like)
     data = _given(image, mask, label, id, module, fit, invert_mask, batch_size)
     # What was skipped is raised as an error afterwards.
     with quietly("skipped ", "(GPU|MPS|TPU) available but not used.*"):

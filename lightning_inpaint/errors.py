@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["ArgumentError", "UserError"]
+__all__ = ["ArgumentError", "UserError", "require_at_least"]
 
 
 class UserError(Exception):
@@ -51,3 +51,11 @@ def _begin(place: str) -> str:
 _ARGUMENT = re.compile(r"`([a-z][a-z0-9_.]*)(?:=([^`]+))?`")
 _PLACES = ("model", "data", "trainer", "writer")
 _WRITTEN = {"True": "true", "False": "false", "None": "null"}
+
+
+def require_at_least(least: int, **values: int | None) -> None:
+    """Raise an ArgumentError that names the first argument of the module below ``least``; None passes."""
+    for name, value in values.items():
+        if value is not None and value < least:
+            bound = "not be negative" if least == 0 else f"be at least {least}"
+            raise ArgumentError(f"`{name}` is {value}; it must {bound}")

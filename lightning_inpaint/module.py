@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from .completions import Completions
-from .errors import ArgumentError
+from .errors import ArgumentError, require_at_least
 from .generators import LatentPrior, generator_name, load_generator
 from .generators.stylegan2 import StyleGAN2Generator
 from .inference.bank import PriorBank
-from .inference.batch import named_batch, prepared_batch
-from .inference.classes import class_posterior, draw_classes
+from .inference.batch import PictureNumbers, named_batch, prepared_batch
+from .inference.classes import chain_labels
 from .inference.compilation import StepCompiler
 from .inference.float32 import exactly_float32
 from .inference.gathering import gather_completions
@@ -25,10 +25,12 @@ from .inference.observation import Observation
 from .inference.parts import join_parts
 from .inference.posterior import NoiseInputs, Posterior, Precision
 from .inference.restarts import chain_number, restart_failed
+from .inference.sampler import chosen_sampler, seated_sampler
+from .inference.starts import bank_draws, moved_near, prior_draws
 from .inference.state import report_to_callbacks
 from .inference.walk import Report, Walk, walk
-from .noise import ChainStreams, Purpose
-from .optim import SAMPLERS, ByLatents, ChainOptimizer, SamplerSpec
+from .noise import ChainStreams
+from .optim import ChainOptimizer
 
 __all__ = ["LatentInpainter"]
 
@@ -109,20 +111,14 @@ class LatentInpainter(pl.LightningModule):
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
-        if chains < 1:
-            raise ArgumentError(f"`chains` is {chains}; it must be at least 1")
+        require_at_least(1, chains=chains, report_every=report_every, slots=slots)
+        require_at_least(0, warm_start=warm_start)
         if not 0 < truncation <= 1:
             raise ArgumentError(f"`truncation` is {truncation}; it must be above 0, and 1 at most")
-        if report_every < 1:
-            raise ArgumentError(f"`report_every` is {report_every}; it must be at least 1")
         if compile and recompute:
             raise ArgumentError(
                 "`recompute` has no effect in compiled steps: leave it or `compile` out."
             )
-        if slots is not None and slots < 1:
-            raise ArgumentError(f"`slots` is {slots}; it must be at least 1")
-        if warm_start < 0:
-            raise ArgumentError(f"`warm_start` is {warm_start}; it must not be negative")
         if generator is None:
             raise ArgumentError(
                 "`generator` is None: this was a network of your own, whose weights a checkpoint holds but "
@@ -148,7 +144,7 @@ class LatentInpainter(pl.LightningModule):
         except ValueError as error:
             raise ArgumentError(f"`latents`: {error}") from error
         self.hparams["latents"] = self.space.name  # what null has come to, for records of the run
-        self.sampler = _specified(sampler, noise_std, self.space)
+        self.sampler = chosen_sampler(sampler, noise_std, self.space)
         self.noise_std = self.sampler.noise_std
         self.hparams["sampler"] = self.sampler.portable  # a checkpoint gives the same sampler back
         self.hparams["noise_std"] = self.noise_std
@@ -162,9 +158,10 @@ class LatentInpainter(pl.LightningModule):
         self.warm_start, self.report_every = warm_start, report_every
         self._compiler = StepCompiler() if compile else None
         self.precision: Precision = precision
-        self._bank: PriorBank | None = None
+        self.near: Tensor | None = None
+        self._banks: dict[int, PriorBank] = {}
         self._split = BatchSplitter()
-        self._numbered = 0
+        self._numbers = PictureNumbers()
 
     @property
     def generator(self) -> Any:
@@ -211,7 +208,9 @@ class LatentInpainter(pl.LightningModule):
 
     def _complete(self, batch: dict[str, Any], batch_idx: int) -> Completions:
         streams = ChainStreams.grid(self.seed, batch["id"], self.chains, self.device)
-        labels = self._labels(batch, streams)
+        labels = chain_labels(
+            batch, streams, self.generator, lambda: self._bank(self.warm_start or 64)
+        )
         observation = Observation.of(batch["image"], batch["mask"], labels, self.chains)
         posterior = Posterior(
             self.space,
@@ -238,58 +237,37 @@ class LatentInpainter(pl.LightningModule):
 
     def on_predict_start(self) -> None:
         """Start to number the pictures that have no id."""
-        self._numbered = 0
+        self._numbers = PictureNumbers()
 
     def _prepared(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        """The checked batch. Pictures without an index are numbered through the whole data set."""
-        rank, world, prefix = 0, 1, f"{batch_idx}/" if batch_idx else ""
-        if self._trainer is not None:
-            rank, world, prefix = self.trainer.global_rank, self.trainer.world_size, ""
-        first = rank + world * self._numbered
-        ready = prepared_batch(
-            batch, self.generator, self.generator_name, self.device, first, world, prefix
-        )
-        if self._trainer is not None:
-            self._numbered += len(ready["id"])
+        numbers = self._numbers.next(self._trainer, batch_idx)
+        ready = prepared_batch(batch, self.generator, self.generator_name, self.device, *numbers)
+        self._numbers.seen += len(ready["id"])
         return ready
 
-    def _prior_bank(self, draws: int) -> PriorBank:
-        if self._bank is None:
-            self._bank = PriorBank(self.space, draws)
-        return self._bank
-
-    def _labels(self, batch: dict[str, Any], streams: ChainStreams) -> Tensor | None:
-        """One class per chain; None where the generator has none."""
-        classes, given = int(self.generator.num_classes), batch["label"]
-        if not classes:
-            return None
-        posterior = class_posterior(
-            given,
-            batch["image"],
-            batch["mask"],
-            classes,
-            lambda: self._prior_bank(self.warm_start or 64),
-        )
-        batch["class_posterior"] = posterior
-        return draw_classes(posterior, given, streams, self.chains)
+    def _bank(self, draws: int) -> PriorBank:
+        if draws not in self._banks:
+            self._banks[draws] = PriorBank(self.space, draws)
+        return self._banks[draws]
 
     def _start(self, posterior: Posterior) -> Tensor:
-        seen = posterior.observation
-        uniform = posterior.streams.uniform(0, 1, Purpose.RESAMPLE)
-        bank = self._prior_bank(self.warm_start)
-        return bank.start(seen.target, seen.known, seen.labels, uniform)
+        if self.warm_start:
+            start = bank_draws(posterior, self._bank(self.warm_start))
+        else:
+            start = prior_draws(posterior)
+        return start if self.near is None else moved_near(start, self.near)
 
     def _walk(self, posterior: Posterior, report: Report | None, step_scale: float = 1.0) -> Walk:
         def sampler(u: nn.Parameter, seated: Posterior) -> ChainOptimizer:
-            optimizer = self._optimizer(u, seated)
+            made = seated_sampler(self.sampler, u, seated, self.chains, self.generator_name)
             if step_scale != 1:
-                optimizer.scale_step(step_scale)
-            return optimizer
+                made.scale_step(step_scale)
+            return made
 
         return walk(
             posterior,
             sampler,
-            start=self._start if self.warm_start else None,
+            self._start,
             together=self._together,
             slots=self.slots,
             fill=self._split.fits is None,
@@ -297,40 +275,3 @@ class LatentInpainter(pl.LightningModule):
             report=report,
             every=self.report_every,
         )
-
-    def _optimizer(self, u: nn.Parameter, posterior: Posterior) -> ChainOptimizer:
-        try:
-            optimizer = self.sampler([posterior.group(u, self.chains)])
-        except ValueError as error:
-            raise ArgumentError(f"`sampler`: {error}") from error
-        if (optimizer.exact or optimizer.stops) and not posterior.deterministic:
-            kind = "is exact" if optimizer.exact else "stops by the energy"
-            if not getattr(self.generator, "deterministic", True):
-                raise ArgumentError(
-                    f"`sampler` {self.sampler.name} {kind}, and {self.generator_name} gives other pictures "
-                    "when called again with the same latents: write a class whose forward keeps its noise "
-                    "constant, or take `sampler` plugin"
-                )
-            raise ArgumentError(
-                f"`sampler` {self.sampler.name} {kind} and needs a generator that answers the "
-                "same for the same latents: add +noise to `latents`, or set "
-                "`noise_inputs` const"
-            )
-        return optimizer
-
-
-def _specified(sampler: Any, noise_std: float | None, space: LatentSpace) -> SamplerSpec:
-    """The sampler that was asked for, with all of its options; bad ones are seen at once."""
-    shapes = [part.shape for part in space.parts]
-    try:
-        spec = SamplerSpec.of(ByLatents if sampler is None else sampler, SAMPLERS, shapes)
-    except (ValueError, TypeError) as error:
-        raise ArgumentError(f"`sampler`: {error}") from error
-    if noise_std is None:
-        return spec
-    if not noise_std > 0:
-        raise ArgumentError(f"`noise_std` is {noise_std}; it must be positive")
-    try:
-        return spec.with_noise_std(noise_std)
-    except ValueError as error:
-        raise ArgumentError(f"`noise_std`: {error}") from error

@@ -15,7 +15,7 @@ from ..images.inputs import grey_or_colour, masks_of, pictures_of
 from ..images.source import Source
 from ..protocols import GeneratorLike
 
-__all__ = ["class_index", "labels_of", "named_batch", "prepared_batch"]
+__all__ = ["PictureNumbers", "class_index", "labels_of", "named_batch", "prepared_batch"]
 
 
 def named_batch(batch: Any) -> dict[str, Any]:
@@ -36,6 +36,27 @@ def named_batch(batch: Any) -> dict[str, Any]:
             there = ", ".join(map(str, batch)) or "nothing"
             raise UserError(f"the batch holds {there} and no {key}: give it image and mask.")
     return dict(batch)
+
+
+class PictureNumbers:
+    """Numbers pictures without an id through the data set, whichever of several devices they are on.
+
+    Attributes:
+        seen: pictures of this process so far.
+    """
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def next(self, trainer: Any, batch_idx: int) -> tuple[int, int, str]:
+        """Number of the next picture, from one to the next, and the prefix of their ids.
+
+        Without a trainer there is no data set, and the number of the batch keeps ids apart.
+        """
+        if trainer is None:
+            return 0, 1, f"{batch_idx}/" if batch_idx else ""
+        rank, world = trainer.global_rank, trainer.world_size
+        return rank + world * self.seen, world, ""
 
 
 def prepared_batch(

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..noise import ChainStreams, Purpose
+from ..protocols import GeneratorLike
 from .bank import PriorBank
 from .observation import Observation
 
-__all__ = ["class_posterior", "draw_classes"]
+__all__ = ["chain_labels", "class_posterior", "draw_classes"]
+
+
+def chain_labels(
+    batch: dict[str, Any],
+    streams: ChainStreams,
+    generator: GeneratorLike,
+    bank: Callable[[], PriorBank],
+) -> Tensor | None:
+    """One class per chain (N * chains,), neighbouring rows a picture's; None where the generator has none.
+
+    Args:
+        batch: ``image``, ``mask`` (**1 = fill, 0 = known**) and ``label``; gets ``class_posterior``.
+        streams: of the chains.
+        generator: whose classes they are.
+        bank: see :func:`class_posterior`.
+    """
+    classes, given = int(generator.num_classes), batch["label"]
+    if not classes:
+        return None
+    posterior = class_posterior(given, batch["image"], batch["mask"], classes, bank)
+    batch["class_posterior"] = posterior
+    return draw_classes(posterior, given, streams, len(streams) // len(given))
 
 
 def class_posterior(

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..noise import Purpose
 from ..optim.base import ChainOptimizer
 from .agreement import DrawRecorder
 from .background import Background
 from .observation import masked_squared_error
 from .posterior import Posterior
+from .starts import prior_draws
 
 __all__ = ["MakeSampler", "Report", "Walk", "walk"]
 
@@ -83,8 +83,8 @@ class Walk(NamedTuple):
 def walk(
     posterior: Posterior,
     sampler: MakeSampler,
+    start: Callable[[Posterior], Tensor] = prior_draws,
     *,
-    start: Callable[[Posterior], Tensor] | None = None,
     together: int = 1,
     fill: bool = True,
     slots: int | None = None,
@@ -105,7 +105,7 @@ def walk(
     Args:
         posterior: of all chains.
         sampler: makes a sampler over latents in a posterior.
-        start: makes the starts (N, D) of a posterior's chains; None = draws of the prior.
+        start: makes the starts (N, D) of a posterior's chains (see :mod:`.starts`).
         together: neighbouring rows that depend on each other.
         fill: False walks with the chains alone, where memory does not suffice for copies.
         slots: chains that walk at once; None = all.
@@ -117,15 +117,8 @@ def walk(
     """
     whole = posterior.filled(together) if fill else posterior
     n = len(posterior.streams)
-    first = prior_draws(whole) if start is None else start(whole)
-    loop = _Loop(whole, first, sampler, slots, keep_draws, _cut(report, n), every)
+    loop = _Loop(whole, start(whole), sampler, slots, keep_draws, _cut(report, n), every)
     return loop.run().first(n)
-
-
-def prior_draws(posterior: Posterior) -> Tensor:
-    """Latents (N, D) of N(0, I), a chain's own."""
-    dtype = posterior.observation.target.dtype
-    return posterior.streams.normal(0, posterior.space.dim, Purpose.START, dtype)
 
 
 def _cut(report: Report | None, n: int) -> Report | None:

@@ -5,17 +5,15 @@ import pytest
 import torch
 
 from lightning_inpaint import UserError, complete
-from lightning_inpaint.nearby import start_near
+from lightning_inpaint.inference.starts import moved_near
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
 
 
 def started(alike):
     draws = torch.randn(20_000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    chains = torch.nn.Parameter(draws.clone())
     row = torch.tensor([3.0, -2.0, 0.0])
-    seen = start_near(lambda groups: groups[0]["params"][0], row, alike)([{"params": [chains]}])
-    return seen.detach(), draws, row
+    return moved_near(draws, row, alike), draws, row
 
 
 def test_starts_have_the_moments_of_the_proposal():
