@@ -54,7 +54,7 @@ def enlarged_ahead(sizes: Sequence[Size], side: int, fit: Fit) -> str | None:
     return (
         f"{count} more than {ENLARGED:.0f} times as large as the {side} x {side} pixels that the "
         f"generator draws: what fills {hole} is enlarged up to {max(factors):.1f}-fold and will look "
-        "soft, whatever its PSNR. --data.fit around completes the surroundings of a hole alone; else "
+        "soft, whatever its PSNR. `fit=around` completes the surroundings of a hole alone; else "
         "take a generator of more pixels."
     )
 

@@ -14,7 +14,7 @@ from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, worded
 from ..images.source import LateOriginal, PictureInfo
 from ..inference.parts import PART
 from ..inference.sizing import largest_batch
@@ -245,7 +245,7 @@ class MaskedPictures(LightningDataModule):
         """Pictures per batch, the same before and after finished pictures are left out."""
         if self.batch_size == "auto":
             self.batch_size = self._largest_batch()
-            rank_zero_info(f"--data.batch_size auto: {self.batch_size} pictures")
+            rank_zero_info(worded(f"`batch_size=auto`: {self.batch_size} pictures", "data"))
         return block_size(self.whole, self.batch_size, devices)
 
     def _largest_batch(self) -> int:
@@ -265,7 +265,7 @@ class MaskedPictures(LightningDataModule):
         said = enlarged_ahead(sizes_ahead(self.order, self.original_size), side, fit)
         if said:
             self._told.add("enlarged")
-            rank_zero_warn(said)
+            rank_zero_warn(worded(said, "data"))
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Take `skipped`, `notes` and `digests` out of the batch and keep them.
@@ -273,11 +273,13 @@ class MaskedPictures(LightningDataModule):
         Lightning calls this in the main process, so what data-loader workers found arrives here.
         """
         if isinstance(batch, dict):
-            for name, reason in batch.pop("skipped", ()):
+            for name, said in batch.pop("skipped", ()):
+                reason = worded(said, "data")
                 self.skipped.append((name, reason))
                 warnings.warn(f"skipped {reason}", stacklevel=2)
             self.digests.update(batch.pop("digests", ()))
-            for name, kind, text in batch.pop("notes", ()):
+            for name, kind, said in batch.pop("notes", ()):
+                text = worded(said, "data")
                 new = all(kind != earlier for _, earlier, _ in self.notes)
                 if new and kind not in self._told:
                     warnings.warn(f"{name}: {text}", stacklevel=2)

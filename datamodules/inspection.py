@@ -36,7 +36,7 @@ def inspect_mask(
             (
                 "inverted",
                 "the mask looks inverted: it hides most of the picture and nearly all of its "
-                "border. White = fill; for the opposite pass --data.invert_mask true.",
+                "border. White = fill; for the opposite pass `invert_mask=True`.",
             )
         )
     notes += _enlarged(mask, parts, fit)
@@ -50,7 +50,7 @@ def inspect_mask(
                 (
                     "outside",
                     f"{share:.0f} % of the hole lies outside the centre crop and stays unfilled; "
-                    "--data.fit resize fills all of it.",
+                    "`fit=resize` fills all of it.",
                 )
             )
     return tuple(notes)
@@ -68,7 +68,7 @@ def _enlarged(mask: np.ndarray, parts: list[Fitted], fit: Fit) -> list[tuple[str
         squares = squares_around(full_mask(mask, height, width), side)
         closer = max(max(r - left, b - top) for (left, top, r, b), _ in squares) / side
         if closer < 0.8 * factor:
-            advice = f"fit around (--data.fit) brings it down to {closer:.1f}-fold."
+            advice = f"`fit=around` brings it down to {closer:.1f}-fold."
     return [
         (
             "enlarged",

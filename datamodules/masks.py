@@ -5,7 +5,6 @@ Polarity everywhere in this file is the user's: **255 (or True) = fill, 0 = know
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, did_you_mean
 from .pairing import (
     AlphaMasks,
     MaskProvider,
@@ -178,10 +177,9 @@ class NamedMasks:
 
 def _unknown(spec: str, name: str) -> UserError:
     known = ", ".join([*MASK_KINDS, "alpha"])
-    close = difflib.get_close_matches(name.lower().replace("-", "_"), MASK_KINDS, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}? " if close else ""
+    hint = did_you_mean(name.lower().replace("-", "_"), MASK_KINDS, least=0.5)
     return UserError(
-        f"unknown mask {spec!r}: {hint}it is neither a file, a folder nor a zip, "
+        f"unknown mask {spec!r}: {hint}{' ' if hint else ''}it is neither a file, a folder nor a zip, "
         f"and the masks by name are {known}."
     )
 

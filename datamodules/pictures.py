@@ -170,7 +170,7 @@ def read_alpha(file: FileRef) -> np.ndarray:
     with _explained(str(file)):
         image = _open(file.read(), str(file))
         if not _has_alpha(image):
-            raise PictureError(f"{file}: has no transparency that --data.masks alpha could take.")
+            raise PictureError(f"{file}: has no transparency that `masks=alpha` could take.")
         return np.array(image.convert("RGBA").getchannel("A"))
 
 

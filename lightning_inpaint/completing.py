@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from .completions import Completions
-from .errors import UserError
+from .errors import UserError, did_you_mean
 from .images.inputs import masks_of, pictures_of
 from .inference.batch import labels_of
 from .inference.starts import row_of_latents
@@ -199,10 +199,7 @@ def _options(cls: type) -> list[str]:
 
 
 def _no_option(owner: str, name: str, known: Sequence[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"the options are {', '.join(known)}."
+    hint = did_you_mean(name, known, f"the options are {', '.join(known)}.")
     return f"{owner} has no option {name!r}: {hint}"
 
 

@@ -1,8 +1,18 @@
 """Errors meant for the person at the keyboard."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
-__all__ = ["ArgumentError", "UserError", "require_at_least"]
+__all__ = [
+    "ArgumentError",
+    "UserError",
+    "did_you_mean",
+    "nearest",
+    "require_at_least",
+    "speak_of_flags",
+    "worded",
+]
 
 
 class UserError(Exception):
@@ -51,6 +61,39 @@ def _begin(place: str) -> str:
 _ARGUMENT = re.compile(r"`([a-z][a-z0-9_.]*)(?:=([^`]+))?`")
 _PLACES = ("model", "data", "trainer", "writer")
 _WRITTEN = {"True": "true", "False": "false", "None": "null"}
+
+
+_flags = False  # whether the person at the keyboard writes flags
+
+
+def speak_of_flags(really: bool = True) -> None:
+    """From now on :func:`worded` names flags: the command line is what runs; or not any more."""
+    global _flags
+    _flags = really
+
+
+def worded(sentence: str, place: str = "model") -> str:
+    """A notice's sentence, its arguments written as its reader writes them.
+
+    Args:
+        sentence: it names arguments in backticks, as an :class:`ArgumentError` does.
+        place: where they belong to.
+
+    Returns:
+        The sentence with flags where the command line runs; else as it is.
+    """
+    return ArgumentError(sentence, place).flagged() if _flags else sentence
+
+
+def nearest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
+    """The most alike of the known words; None where none is as alike as ``least``, in [0, 1]."""
+    return next(iter(difflib.get_close_matches(word, list(known), 1, least)), None)
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", least: float = 0.6) -> str:
+    """The question whether the :func:`nearest` known word was meant; ``otherwise`` where none is near."""
+    near = nearest(word, known, least)
+    return f"did you mean {near}?" if near else otherwise
 
 
 def require_at_least(least: int, **values: int | None) -> None:

@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .errors import speak_of_flags
+
 __all__ = ["quieten", "quietly"]
 
 LOGGERS = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
@@ -26,7 +28,8 @@ NOTICES = (
 
 
 def quieten() -> None:
-    """Keep the notices away for as long as the process lives; warnings become one line each."""
+    """Keep the notices away for as long as the process lives; warnings become one line each, of flags."""
+    speak_of_flags()
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)

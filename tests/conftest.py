@@ -5,8 +5,16 @@ import os
 import pytest
 import torch
 
+from lightning_inpaint.errors import speak_of_flags
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from tests import features
+
+
+@pytest.fixture(autouse=True)
+def names_of_arguments():
+    """The command line, which runs in this process too, makes notices name flags."""
+    yield
+    speak_of_flags(False)
 
 
 @pytest.fixture(autouse=True)

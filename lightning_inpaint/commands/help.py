@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 import shutil
 import sys
@@ -13,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..configs import preset_names
-from ..errors import UserError
+from ..errors import UserError, did_you_mean
 from .jobs import JOBS, TRAINER, Job
 from .program import COMMANDS, program
 from .signatures import REQUIRED, Described, Option, described, table
@@ -82,8 +81,7 @@ def _job(command: str, job: Job, topic: str, chosen: Mapping[str, str]) -> str:
             topic = ""
     if topic:
         known = [*topics, *(name for each in names.values() for name in each)]
-        near = difflib.get_close_matches(topic, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(topics)}."
+        hint = did_you_mean(topic, known, f"there is {', '.join(topics)}.")
         raise UserError(f"--help {topic}: there is no such topic; {hint}")
     chosen = {option: name for option, name in chosen.items() if option in names}
     if chosen:
@@ -147,10 +145,7 @@ def _chosen(job: Job, option: str, name: str, brief: bool = False) -> str:
     cls = next((key for key, path in names.items() if path.rpartition(".")[2] == name), name)
     path = names.get(cls, name)
     if "." not in path:
-        near = difflib.get_close_matches(name, names, 1)
-        hint = (
-            f"did you mean {near[0]}?" if near else f"give {', '.join(names)}, or an import path."
-        )
+        hint = did_you_mean(name, names, f"give {', '.join(names)}, or an import path.")
         raise UserError(f"--{option} {name}: there is no such class; {hint}")
     about = described(path)
     known = {names[key].rpartition(".")[2]: key for key in names}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from importlib import import_module
 from typing import Any
+
+from ..errors import did_you_mean, nearest
 
 __all__ = ["explain", "imported"]
 
@@ -64,16 +65,16 @@ def _no_option(flag: str, parser: Any) -> str:
     own += [f"--{c}.{name}" for c in parser.chosen for name in _default_options(parser, c)]
     leaf = flag.rpartition(".")[2].lstrip("-")
     same = [name for name in own if name.rpartition(".")[2].lstrip("-") == leaf]
-    near = difflib.get_close_matches(flag, own, 1, 0.85) or same
-    if not near:
+    near = nearest(flag, own, 0.85) or next(iter(same), None)
+    if near is None:
         for choice in parser.chosen:
             for name, cls in _classes(parser, choice).items():
                 if leaf in _options(cls):
                     return (
                         f"{flag} is no option: with --{choice} {name} there is --{choice}.{leaf}."
                     )
-    near = near or difflib.get_close_matches(flag, own, 1)
-    return f"{flag} is no option: {f'did you mean {near[0]}?' if near else 'see --help.'}"
+    hint = f"did you mean {near}?" if near else did_you_mean(flag, own, "see --help.")
+    return f"{flag} is no option: {hint}"
 
 
 def _unknown_option(message: str, parser: Any) -> str | None:
@@ -89,9 +90,9 @@ def _unknown_option(message: str, parser: Any) -> str | None:
     if not where or cls is None:
         return _no_option(flag, parser)
     own = _options(cls)
-    near = difflib.get_close_matches(found[1], own, 1)
+    near = nearest(found[1], own)
     if near:
-        return f"{flag} is no option of {cls.__name__}: did you mean --{where[0]}.{near[0]}?"
+        return f"{flag} is no option of {cls.__name__}: did you mean --{where[0]}.{near}?"
     for name, other in _classes(parser, where[0]).items():
         if found[1] in _options(other):
             return f"{flag} is no option of {cls.__name__}: it needs --{where[0]} {name}."
@@ -118,10 +119,8 @@ def _unknown_class(message: str, parser: Any) -> str | None:
         option = message.partition(":")[0]
         where = [option.removeprefix("--").removesuffix(".help")]
     classes = _classes(parser, ".".join(where))
-    near = difflib.get_close_matches(
-        found[1], [*classes, *(c.__name__ for c in classes.values())], 1
-    )
-    hint = f"did you mean {near[0]}?" if near else f"give {_choice(classes)}."
+    known = [*classes, *(c.__name__ for c in classes.values())]
+    hint = did_you_mean(found[1], known, f"give {_choice(classes)}.")
     return f"{option} {found[1]}: there is no such class; {hint}"
 
 
@@ -203,9 +202,8 @@ def _bad_value(message: str, parser: Any) -> str | None:
     expected = _joined([*dict.fromkeys(choices), *sorted(dict.fromkeys(words), key="null".__eq__)])
     if value == "True":  # the option stands without a value
         return f"{flag} needs a value: {expected}."
-    near = difflib.get_close_matches(value, choices, 1)
-    hint = f"; did you mean {near[0]}?" if near else "."
-    return f"{flag} is {value or 'empty'}, and must be {expected}{hint}"
+    hint = did_you_mean(value, choices)
+    return f"{flag} is {value or 'empty'}, and must be {expected}{f'; {hint}' if hint else '.'}"
 
 
 def _a_class(path: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from ..errors import ArgumentError, UserError
+from ..errors import ArgumentError, UserError, did_you_mean
 from .stopping import Interrupted, stopping_on_signals
 
 # Huge pages for large tensors on a CPU, a quarter more speed at batch 64; torch reads it once.
@@ -57,8 +56,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     name, rest = words[0], words[1:]
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"take one of {', '.join(COMMANDS)}."
+        hint = did_you_mean(name, COMMANDS, f"take one of {', '.join(COMMANDS)}.")
         return complain(f"{name!r} is no command: {hint}")
     try:
         with stopping_on_signals():

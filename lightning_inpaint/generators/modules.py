@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
-from ..errors import ArgumentError, UserError
+from ..errors import ArgumentError, UserError, worded
 from .calling import find_call
 from .priors import SCALE_FREE, prior_map
 from .r3gan import R3GANGenerator
@@ -102,7 +102,7 @@ class WrappedGenerator(nn.Module):
             if not isinstance(_last_layer(self.module), nn.Sigmoid):
                 _notice(
                     f"{self.name}: its samples lie in [0, 1] and are taken so; set "
-                    "--model.value_range [-1,1] if that is not its range"
+                    "`value_range=[-1,1]` if that is not its range"
                 )
             return 0.0, 1.0
         if low >= -1 and 8 < high <= 256:
@@ -211,4 +211,4 @@ def _last_layer(module: nn.Module) -> nn.Module | None:
 @cache
 def _notice(text: str) -> None:
     """Say it once, though model and data may both load the network."""
-    rank_zero_info(text)
+    rank_zero_info(worded(text))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, did_you_mean
 from ..images.inputs import grey_or_colour, masks_of, pictures_of
 from ..images.source import Source
 from ..protocols import GeneratorLike
@@ -157,10 +156,10 @@ def class_index(label: int | str | None, names: Sequence[str], where: str = "lab
     try:
         number = int(text)
     except ValueError:
-        close = difflib.get_close_matches(text.casefold(), folded, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
+        hint = did_you_mean(text.casefold(), folded)
         raise UserError(
-            f"{where}: unknown class {text!r}{hint}; the classes are {', '.join(names)}."
+            f"{where}: unknown class {text!r}{f' ({hint})' if hint else ''}; "
+            f"the classes are {', '.join(names)}."
         ) from None
     if not 0 <= number < len(names):
         raise UserError(f"{where}: class {number} is not in 0 to {len(names) - 1}.")

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from ..errors import worded
 from ..noise import ChainStreams, Purpose
 from .memory import is_out_of_memory
 
@@ -112,7 +113,7 @@ class StepCompiler:
         return torch.no_grad()(compiled)
 
     def _give_up(self, reason: str) -> None:
-        log.warning("--model.compile: running without compilation, %s", reason)
+        log.warning(worded("`compile`: running without compilation, %s"), reason)
         self.eager = True
         self.graphs.clear()
 

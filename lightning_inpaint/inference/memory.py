@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..completions import Completions
+from ..errors import worded
 
 __all__ = ["BatchSplitter", "is_out_of_memory", "part_of"]
 
@@ -69,13 +70,15 @@ class BatchSplitter:
         first, self.fits = self.fits is None, (size + 1) // 2
         if first:
             warnings.warn(
-                f"a batch of {size} pictures does not fit into memory ({problem}) and is completed in "
-                f"parts: --data.batch_size {self.fits} or less avoids the attempt.",
+                worded(
+                    f"a batch of {size} pictures does not fit into memory ({problem}) and is completed in "
+                    f"parts: `data.batch_size={self.fits}` or less avoids the attempt."
+                ),
                 stacklevel=2,
             )
 
     def _leave_out(self, picture: str, problem: str) -> None:
-        reason = f"out of memory with this picture alone ({problem}): lower --model.chains."
+        reason = worded(f"out of memory with this picture alone ({problem}): lower `chains`.")
         self.failures.append((picture, reason))
         warnings.warn(f"{picture}: {reason}", stacklevel=2)
 

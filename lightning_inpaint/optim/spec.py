@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import math
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..errors import did_you_mean
 from .base import ChainContext, ChainOptimizer
 
 __all__ = ["SamplerSpec"]
@@ -72,17 +72,12 @@ class SamplerSpec(NamedTuple):
             known = [name for name in inspect.signature(given).parameters if name != "params"]
             for name in options:
                 if name not in known:
-                    close = difflib.get_close_matches(name, known, n=1)
                     other = [
                         k for k, v in samplers.items() if name in inspect.signature(v).parameters
                     ]
-                    hint = (
-                        f"did you mean {close[0]}?"
-                        if close
-                        else f"it belongs to {', '.join(other)}."
-                        if other
-                        else f"it has {', '.join(known)}."
-                    )
+                    belongs = f"it belongs to {', '.join(other)}."
+                    has = f"it has {', '.join(known)}."
+                    hint = did_you_mean(name, known, belongs if other else has)
                     raise ValueError(f"{given.__name__} has no option {name!r}: {hint}")
         made = given([_stand_in(shapes)], **options)  # type: ignore[call-arg]
         own = None if isinstance(given, type) else functools.partial(given, **options)
@@ -142,10 +137,9 @@ def _looked_up(name: str, samplers: Mapping[str, type[ChainOptimizer]]) -> type[
     by_path = {_path(cls): cls for cls in samplers.values()}
     found = samplers.get(name) or by_name.get(name) or by_path.get(name)
     if found is None:
-        close = difflib.get_close_matches(name, [*samplers, *by_name], n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
+        hint = did_you_mean(name, [*samplers, *by_name])
         raise ValueError(
-            f"there is no sampler {name!r}: {hint}the samplers are {', '.join(samplers)}"
+            f"there is no sampler {name!r}: {hint and hint + ' '}the samplers are {', '.join(samplers)}"
         )
     return found
 

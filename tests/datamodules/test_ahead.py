@@ -27,7 +27,7 @@ def folder(path, *sizes):
         ([(400, 64)], "crop", None),
         ([(400, 96)], "crop", "the picture is .* up to 3.0-fold"),
         ([(4000, 3000)], "around", None),
-        ([(4000, 3000)], "resize", "up to 125.0-fold .* --data.fit around"),
+        ([(4000, 3000)], "resize", "up to 125.0-fold .* `fit=around`"),
         ([], "resize", None),
     ],
 )

@@ -74,7 +74,7 @@ CPU = RuntimeError(
 def test_a_batch_too_large_for_memory_is_completed_in_parts(error, words):
     whole = inpainter(Hilly(), chains=2).predict_step(batch_of(7, 1))
     module = inpainter(Hilly(6, error), chains=2)
-    with pytest.warns(UserWarning, match=r"--data\.batch_size 4") as seen:
+    with pytest.warns(UserWarning, match=r"`data\.batch_size=4`") as seen:
         parts = module.predict_step(batch_of(7, 1))
     assert len(seen) == 1
     assert words in str(seen[0].message)

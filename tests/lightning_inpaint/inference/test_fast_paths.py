@@ -261,8 +261,7 @@ def test_no_compiler_is_one_line_and_eager(monkeypatch, caplog):
         for _ in range(3):
             assert torch.equal(compiler("twice", lambda x: (2 * x,), [x])[0], 2 * x)
     assert [r.message for r in caplog.records] == [
-        "--model.compile: running without compilation, there is no C++ compiler "
-        "(set CXX, or install g++)"
+        "`compile`: running without compilation, there is no C++ compiler (set CXX, or install g++)"
     ]
 
 
