@@ -164,7 +164,7 @@ def test_much_enlargement_is_said_before_and_after(tiny_generator, tmp_path, mon
         "--data FolderMasks --data.images photo.png --data.masks center --trainer.accelerator cpu"
     )
     words += " --model.generator g.safetensors --model.sampler map --model.sampler.steps 1"
-    with pytest.warns(UserWarning, match=r"enlarged up to 25.0-fold .* `fit=around`"):
+    with pytest.warns(UserWarning, match=r"enlarged up to 25.0-fold .* --data.fit around"):
         assert cli.main(["predict", *words.split()]) == 0
     assert "enlarged, up to 25-fold" in capsys.readouterr().out
 
