@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import ArgumentError
 from ..generators.identity import weights_digest
+from ..generators.sampling import drawing, noise_maps
 from ..images.levels import to_uint8
 from .base import BatchSize, MaskedPictures
 from .collate import Sample
@@ -156,13 +157,11 @@ def draw_picture(network: Any, label: int, stream: torch.Generator) -> np.ndarra
 
 
 def _with_noise(network: Any, z: Tensor, labels: Tensor | None, stream: torch.Generator) -> Tensor:
-    shapes = getattr(network, "noise_shapes", None)
-    if shapes:
-        noise = [torch.randn(1, 1, *shape, generator=stream) for shape in shapes]
-        image: Tensor = network.synthesis(network.mapping(z, labels), noise=noise)
-        return image
+    noise = noise_maps(network, 1, stream)
+    if noise is not None:
+        return drawing(network)(z, labels, noise)
     # A generator that draws noise of its own takes it from the global stream.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (), generator=stream)))
-        image = network(z, labels)
+        image: Tensor = network(z, labels)
         return image

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
 from ...files import whole_file
+from ...generators.sampling import drawing, noise_maps
 from ...training import GeneratorTraining
 
 __all__ = ["SampleGrid", "draw_grid"]
@@ -29,13 +30,14 @@ def draw_grid(generator: nn.Module, rows: int = 10, seed: int = 7) -> Tensor:
     stream = torch.Generator().manual_seed(seed)
     z = torch.randn(rows * columns, int(generator.z_dim), generator=stream)  # type: ignore[arg-type]
     labels = torch.arange(classes).repeat(rows).to(device) if classes else None
-    noise = [torch.randn(len(z), 1, *s, generator=stream) for s in generator.noise_shapes]  # type: ignore[union-attr]
+    noise = noise_maps(generator, len(z), stream)
+    draw = drawing(generator)
     parts = []
     for i in range(0, len(z), 100):
         part = slice(i, i + 100)
-        maps = [n[part].to(device) for n in noise]
+        maps = None if noise is None else [n[part] for n in noise]
         picked = None if labels is None else labels[part]
-        parts.append(generator(z[part].to(device), picked, maps).float().clamp(-1, 1).cpu())
+        parts.append(draw(z[part].to(device), picked, maps).float().clamp(-1, 1).cpu())
     return make_grid(torch.cat(parts), columns, 2, normalize=True, value_range=(-1, 1))
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..generators.sampling import drawing, noise_maps
 from ..images.levels import to_uint8
-from ..inference.latents import LatentSpace
 
 __all__ = ["noise_redraw_psnr", "sample"]
 
@@ -32,35 +31,19 @@ def sample(
         batch: pictures generated at a time.
     """
     network: Any = generator
-    draw = _drawing(network, truncation)
+    draw = drawing(network, truncation)
     device = next(generator.parameters()).device
     stream = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % network.num_classes if network.num_classes else None
-    shapes = getattr(network, "noise_shapes", [])
     pictures = []
     for start in range(0, count, batch):
         n = min(batch, count - start)
         z = torch.randn(n, network.z_dim, generator=stream).to(device)
-        noise = [torch.randn(n, 1, *s, generator=stream).to(device) for s in shapes]
+        noise = noise_maps(network, n, stream)
         picked = None if labels is None else labels[start : start + n].to(device)
         drawn = draw(z, picked, noise)
         pictures.append(to_uint8(drawn).cpu())
     return torch.cat(pictures), labels
-
-
-def _drawing(
-    network: Any, truncation: float
-) -> Callable[[Tensor, Tensor | None, Sequence[Tensor]], Tensor]:
-    """A function of z (N, z_dim), labels and noise maps to pictures."""
-    if truncation == 1:
-        return lambda z, labels, noise: network(z, labels, *([noise] if noise else []))
-    space = LatentSpace(network, "z+noise", truncation=truncation)
-
-    def draw(z: Tensor, labels: Tensor | None, noise: Sequence[Tensor]) -> Tensor:
-        pictures: Tensor = space(torch.cat([z, *(n.flatten(1) for n in noise)], dim=1), labels)
-        return pictures
-
-    return draw
 
 
 @torch.no_grad()
@@ -74,17 +57,13 @@ def noise_redraw_psnr(
         on [-1, 1]); infinite without noise inputs.
     """
     network: Any = generator
-    shapes = getattr(network, "noise_shapes", [])
-    if not shapes:
+    if not getattr(network, "noise_shapes", []):
         return math.inf
     device = next(generator.parameters()).device
     stream = torch.Generator().manual_seed(seed)
     z = torch.randn(count, network.z_dim, generator=stream).to(device)
     labels = (torch.arange(count) % network.num_classes).to(device) if network.num_classes else None
-    draw = _drawing(network, truncation)
-    pair = [
-        draw(z, labels, [torch.randn(count, 1, *s, generator=stream).to(device) for s in shapes])
-        for _ in range(2)
-    ]
+    draw = drawing(network, truncation)
+    pair = [draw(z, labels, noise_maps(network, count, stream)) for _ in range(2)]
     error = (pair[0].clamp(-1, 1) - pair[1].clamp(-1, 1)).square().mean().item()
     return 10 * math.log10(4 / error) if error > 0 else math.inf

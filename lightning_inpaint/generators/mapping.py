@@ -136,3 +136,16 @@ class MappingNetwork(nn.Module):
         """The mean style of each class, (classes, w_dim), towards which truncation draws."""
         draws = max(8192 // max(self.num_classes, 1), 128)
         return self.prior_styles(draws).mean(dim=1)
+
+
+def truncated(ws: Tensor, means: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
+    """Styles drawn towards the mean of their class.
+
+    Args:
+        ws: (N, layers, w_dim).
+        means: (classes, w_dim) of :meth:`MappingNetwork.class_means`.
+        labels: (N,); None for an unconditional network.
+        truncation: share of its deviation from the mean that a style keeps.
+    """
+    centre = means[0] if labels is None else means[labels][:, None]
+    return centre.lerp(ws, truncation)

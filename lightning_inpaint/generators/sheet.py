@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..files import whole_file
 from ..images.levels import to_uint8
 from ..images.sheet import contact_sheet
-from .stylegan2 import StyleGAN2Generator
+from .sampling import drawing
 
 __all__ = ["draw_samples", "sample_grid"]
 
@@ -99,39 +99,18 @@ def draw_samples(
     Raises:
         UserError: ``truncation`` is not 1 and the generator is not a native one.
     """
-    if truncation != 1 and not isinstance(generator, StyleGAN2Generator):
-        raise UserError("sample: only StyleGAN2 generators have truncation; leave it at 1.")
+    draw = drawing(generator, truncation)
     device = next((p.device for p in generator.parameters()), torch.device("cpu"))
     size = int(generator.z_dim)  # type: ignore[arg-type]
     z = torch.stack([torch.randn(size, generator=torch.Generator().manual_seed(s)) for s in seeds])
-    means = None
-    if truncation != 1 and isinstance(generator, StyleGAN2Generator):
-        means = generator.mapping.class_means()
     pieces = []
     for i in range(0, len(seeds), batch_size):
         rows = z[i : i + batch_size].to(device)
         part = None
         if labels is not None:
             part = torch.tensor(labels[i : i + batch_size], device=device)
-        if isinstance(generator, StyleGAN2Generator):
-            x = _drawn(generator, rows, part, means, truncation)
-        else:
-            x = generator(rows, part)
-        pieces.append(to_uint8(x).cpu())
+        pieces.append(to_uint8(draw(rows, part, None)).cpu())
     return torch.cat(pieces)
-
-
-def _drawn(
-    generator: StyleGAN2Generator,
-    z: Tensor,
-    labels: Tensor | None,
-    means: Tensor | None,
-    truncation: float,
-) -> Tensor:
-    ws = generator.mapping.distinct(z, labels)
-    if means is not None:
-        ws = (means[:1] if labels is None else means[labels])[:, None].lerp(ws, truncation)
-    return generator.synthesis(ws, "const")
 
 
 def _choose_classes(

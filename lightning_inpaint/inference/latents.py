@@ -32,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..generators.mapping import truncated
 from ..generators.stylegan2 import LRELU_GAIN, StyleGAN2Generator
 from ..steady import product
 
@@ -282,8 +283,7 @@ class LatentSpace(nn.Module):
     def _truncated(self, ws: Tensor, labels: Tensor | None) -> Tensor:
         if self.truncation == 1:
             return ws
-        centre = self.style_centre[0] if labels is None else self.style_centre[labels][:, None]
-        return torch.lerp(centre, ws, self.truncation)
+        return truncated(ws, self.style_centre, labels, self.truncation)
 
     def _noise(
         self, pieces: dict[str, Tensor], noise: NoiseSource | str | None
