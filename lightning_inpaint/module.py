@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -17,7 +18,7 @@ from .inference.bank import PriorBank
 from .inference.batch import PictureNumbers, named_batch, prepared_batch
 from .inference.classes import chain_labels
 from .inference.compilation import StepCompiler
-from .inference.float32 import exactly_float32
+from .inference.float32 import whole_float32
 from .inference.gathering import gather_completions
 from .inference.latents import LatentSpace
 from .inference.memory import BatchSplitter
@@ -178,7 +179,6 @@ class LatentInpainter(pl.LightningModule):
         """(id, reason) of the pictures that did not fit into memory, alone in their batch."""
         return self._split.failures
 
-    @exactly_float32
     def predict_step(
         self, batch: Any, batch_idx: int = 0, dataloader_idx: int = 0
     ) -> Completions | None:
@@ -200,11 +200,13 @@ class LatentInpainter(pl.LightningModule):
         if len(batch["image"]) == 0:
             return None
         # predict runs under inference mode, which autograd cannot leave with the tensors it made
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), whole_float32():
             batch = {k: v.clone() if isinstance(v, Tensor) else v for k, v in batch.items()}
-            ready = self._prepared(batch, batch_idx)
-            done = self._split(ready, lambda part: self._complete(part, batch_idx))
-        return None if done is None else join_parts(done)
+            done: list[Completions] = []
+            for part in self._split(self._prepared(batch, batch_idx)):
+                with part:
+                    done.append(self._complete(part.batch, batch_idx))
+        return join_parts(Completions.joined(done)) if done else None
 
     def _complete(self, batch: dict[str, Any], batch_idx: int) -> Completions:
         streams = ChainStreams.grid(self.seed, batch["id"], self.chains, self.device)
@@ -258,15 +260,12 @@ class LatentInpainter(pl.LightningModule):
         return start if self.near is None else moved_near(start, self.near)
 
     def _walk(self, posterior: Posterior, report: Report | None, step_scale: float = 1.0) -> Walk:
-        def sampler(u: nn.Parameter, seated: Posterior) -> ChainOptimizer:
-            made = seated_sampler(self.sampler, u, seated, self.chains, self.generator_name)
-            if step_scale != 1:
-                made.scale_step(step_scale)
-            return made
-
+        make = partial(
+            seated_sampler, self.sampler, self.chains, self.generator_name, step_scale=step_scale
+        )
         return walk(
             posterior,
-            sampler,
+            make,
             self._start,
             together=self._together,
             slots=self.slots,

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
 
 import torch
 
-__all__ = ["exactly_float32", "whole_float32"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
+__all__ = ["whole_float32"]
 
 
 @contextmanager
@@ -30,14 +25,3 @@ def whole_float32() -> Iterator[None]:
         yield
     finally:
         cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32 = before
-
-
-def exactly_float32(function: Callable[P, R]) -> Callable[P, R]:
-    """``function``, run within :func:`whole_float32`."""
-
-    @functools.wraps(function)
-    def within(*args: P.args, **options: P.kwargs) -> R:
-        with whole_float32():
-            return function(*args, **options)
-
-    return within

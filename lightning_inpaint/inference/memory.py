@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..completions import Completions
 from ..errors import worded
 
 __all__ = ["BatchSplitter", "is_out_of_memory", "part_of"]
@@ -23,8 +22,32 @@ _SENTENCES = (
 )
 
 
+class Part:
+    """Some pictures of a batch, and the context in which they are completed.
+
+    Running out of memory ends the context with a note instead of an exception.
+
+    Attributes:
+        batch: entries of one value per picture.
+        problem: what was said of memory, if it ran out.
+    """
+
+    def __init__(self, batch: dict[str, Any]) -> None:
+        self.batch = batch
+        self.problem: str | None = None
+
+    def __enter__(self) -> Part:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: Any) -> bool:
+        if error is None or not is_out_of_memory(error):
+            return False
+        self.problem = _sentence(error)
+        return True
+
+
 class BatchSplitter:
-    """Completes batches in as few parts as memory allows.
+    """Cuts batches into as few parts as memory allows.
 
     A part that does not fit is halved, down to one picture; a picture that does not fit alone is noted
     and left out. The size that fits is remembered, so that later batches do not fail first. Chains
@@ -33,38 +56,40 @@ class BatchSplitter:
     Attributes:
         fits: largest number of pictures to try at once; None = no batch has been too large yet.
         failures: (id, reason) of the pictures that did not fit alone.
+
+    Example::
+
+        for part in splitter(batch):
+            with part:
+                done.append(complete(part.batch))
     """
 
     def __init__(self) -> None:
         self.fits: int | None = None
         self.failures: list[tuple[str, str]] = []
 
-    def __call__(
-        self, batch: dict[str, Any], complete: Callable[[dict[str, Any]], Completions]
-    ) -> Completions | None:
-        """Complete a batch.
+    def __call__(self, batch: dict[str, Any]) -> Iterator[Part]:
+        """The parts of a batch, each to be completed in its own context before the next.
 
         Args:
             batch: entries of one value per picture, ``id`` among them.
-            complete: does the work for a batch or a part of it.
-
-        Returns:
-            The completions of the pictures that fit into memory; None where none does.
         """
         pictures, start = len(batch["id"]), 0
-        parts: list[Completions] = []
         while start < pictures:
             size = min(pictures - start, self.fits or pictures)
-            done, problem = _attempt(part_of(batch, start, start + size), complete)
-            if done is not None:
-                parts.append(done)
-            elif size > 1:
-                self._halve(size, problem)
+            part = Part(part_of(batch, start, start + size))
+            yield part
+            if part.problem is None:
+                start += size
                 continue
+            gc.collect()  # the exception is gone, and its traceback with the tensors that it held
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            if size > 1:
+                self._halve(size, part.problem)
             else:
-                self._leave_out(batch["id"][start], problem)
-            start += size
-        return Completions.joined(parts) if parts else None
+                self._leave_out(batch["id"][start], part.problem)
+                start += 1
 
     def _halve(self, size: int, problem: str) -> None:
         first, self.fits = self.fits is None, (size + 1) // 2
@@ -106,19 +131,3 @@ def _sentence(error: BaseException) -> str:
     sentences = str(error).replace("\n", " ").split(". ")
     about = [s for s in sentences if any(text in s for text in _SENTENCES)]
     return about[0].strip(" .")[:120] if about else type(error).__name__
-
-
-def _attempt(
-    batch: dict[str, Any], complete: Callable[[dict[str, Any]], Completions]
-) -> tuple[Completions | None, str]:
-    try:
-        return complete(batch), ""
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        problem = _sentence(error)
-    # only here, after the exception, has its traceback let go of the tensors
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return None, problem

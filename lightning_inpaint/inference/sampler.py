@@ -41,18 +41,33 @@ def chosen_sampler(given: Any, noise_std: float | None, space: LatentSpace) -> S
 
 
 def seated_sampler(
-    spec: SamplerSpec, u: nn.Parameter, posterior: Posterior, chains: int, generator: str
+    spec: SamplerSpec,
+    chains: int,
+    generator: str,
+    u: nn.Parameter,
+    posterior: Posterior,
+    step_scale: float = 1.0,
 ) -> ChainOptimizer:
-    """The sampler over the chains ``u`` (N, D) of a posterior, ``chains`` neighbouring rows a picture.
+    """The sampler over some chains.
+
+    Args:
+        spec: which sampler.
+        chains: neighbouring rows a picture.
+        generator: its name, for messages.
+        u: (N, D), the chains.
+        posterior: that they walk in.
+        step_scale: all steps are so many times as large.
 
     Raises:
-        ArgumentError: an option does not fit them, or it needs a generator that answers the same for the
-            same latents, and ``generator``, by this name, does not.
+        ArgumentError: an option does not fit the chains, or the sampler needs a generator that answers the
+            same for the same latents, and this one does not.
     """
     try:
         optimizer = spec([posterior.group(u, chains)])
     except ValueError as error:
         raise ArgumentError(f"`sampler`: {error}") from error
+    if step_scale != 1:
+        optimizer.scale_step(step_scale)
     if posterior.deterministic or not (optimizer.exact or optimizer.stops):
         return optimizer
     kind = "is exact" if optimizer.exact else "stops by the energy"
