@@ -244,7 +244,7 @@ def test_under_a_plain_trainer(tmp_path, workers):
     assert "skipped" not in batches[0]
     texts = [str(w.message) for w in caught]
     assert sum("1.png: not a picture" in text for text in texts) == 1
-    assert sum("--data.invert_mask" in text for text in texts) == 1  # once, not for each picture
+    assert sum("`invert_mask=True`" in text for text in texts) == 1  # once, not for each picture
 
 
 def test_a_loader_for_workers_that_are_not_forked(folder):
