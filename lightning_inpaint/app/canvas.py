@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .show import enlarged
+from .show import enlarged, in_own_file
 
 __all__ = ["BRUSH", "SIDE", "WRONG_FILE", "background_of", "editor_value", "is_enlarged", "painted"]
 
@@ -18,13 +18,14 @@ SIDE = 512  # of the editor's canvas before a picture is opened
 def editor_value(background: Image.Image, hole: Image.Image | None = None) -> dict[str, Any]:
     """The editor with a picture and, if there is one, a hole painted on it (mode L, 255 = fill)."""
     layers = []
+    background = in_own_file(background)
     composite = background.convert("RGBA")
     if hole is not None:
         layer = Image.new("RGBA", background.size, BRUSH)
         layer.putalpha(hole)
-        layers.append(layer)
+        layers.append(in_own_file(layer))
         composite = Image.alpha_composite(composite, layer)
-    return {"background": background, "layers": layers, "composite": composite}
+    return {"background": background, "layers": layers, "composite": in_own_file(composite)}
 
 
 def background_of(editor: dict[str, Any] | None) -> Image.Image | None:

@@ -198,7 +198,9 @@ class Page:
                 if event.preview is not None:
                     preview = event.preview
                     pixels = preview[..., 0] if preview.shape[2] == 1 else preview
-                    fresh = gr.update(value=show.enlarged(Image.fromarray(pixels)))
+                    fresh = gr.update(
+                        value=show.in_own_file(show.enlarged(Image.fromarray(pixels)))
+                    )
                 yield [_moving(event), fresh, *kept]
         except UserError as error:
             yield [_bar("", 0, 1), gr.update(visible=False), *kept]
@@ -226,7 +228,11 @@ class Page:
             gr.update(visible=False),
             shown,
             None,
-            gr.update(value=[each[:2] for each in shown], visible=True, selected_index=None),
+            gr.update(
+                value=[(show.in_own_file(each.picture), each.text) for each in shown],
+                visible=True,
+                selected_index=None,
+            ),
             show.words(done, asked),
             show.figures(done),
             command_line(asked),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import uuid
 import zipfile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ..callbacks.records import picture_record
 from ..callbacks.uncertainty import spread_colours
 from .work import NAME, Finished, Request, command_line, python_lines
 
-__all__ = ["archive", "captions", "curve", "enlarged", "figures", "spread", "words"]
+__all__ = ["archive", "captions", "curve", "enlarged", "figures", "in_own_file", "spread", "words"]
 
 SMALL = 512  # pixels to which small pictures are enlarged for the eye
 
@@ -29,6 +30,17 @@ def enlarged(picture: Image.Image) -> Image.Image:
         return picture
     size = (picture.width * factor, picture.height * factor)
     return picture.resize(size, Image.Resampling.NEAREST)
+
+
+def in_own_file(picture: Image.Image) -> Image.Image:
+    """The picture, unlike any other in its metadata.
+
+    Gradio names a file after its bytes and writes it again for each who asks: a visitor whose browser is just
+    reading it would get a part.
+    """
+    copy = picture.copy()
+    copy.info["shown"] = uuid.uuid4().hex
+    return copy
 
 
 def captions(finished: Finished) -> list[str]:

@@ -67,3 +67,20 @@ def test_more_like_these_start_near_the_chosen_one(page):
     assert near.square().mean() < 0.5 * far.square().mean()
     with pytest.raises(gradio.Error, match="Complete a picture first"):
         next(page.more([], None, *controls(page)))
+
+
+def test_no_visitor_has_a_file_that_another_reads_written_anew(page):
+    """Gradio names files after their bytes: equal pictures would share one, and each writes it."""
+    files = []
+    for _ in range(2):
+        editor, _, _ = page.sample(page.generators[0], "bee", 3)
+        *_, (_, preview, *_), done = page.complete(*controls(page))
+        shown = gradio.ImageEditor(format="png").postprocess(editor)
+        paths = [shown.background.path, shown.composite.path]
+        paths += [gradio.Image(format="png").postprocess(preview["value"]).path]
+        paths += [
+            each.image.path
+            for each in gradio.Gallery(format="png").postprocess(done[4]["value"]).root
+        ]
+        files += paths
+    assert len(set(files)) == len(files) == 10
