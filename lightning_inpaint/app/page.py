@@ -31,9 +31,20 @@ MOST = 16  # completions of one job
 KEPT = 2 * MOST  # completions that the page shows
 MOST_PIXELS = 32_000_000  # of a picture
 UNKNOWN = "unknown: inferred"
+EXAMPLES = {  # class, number of the sample, mask by name; where there are these classes
+    "horse, right half": ("horse", 21, "right_half"),
+    "ship, right half": ("ship", 3, "right_half"),
+    "car, strokes": ("automobile", 11, "strokes"),
+    "airplane, centre": ("airplane", 22, "center"),
+}
+ANYWHERE = {
+    "first sample, right half": ("", 0, "right_half"),
+    "second sample, centre": ("", 1, "center"),
+    "third sample, strokes": ("", 2, "strokes"),
+}
 
 CSS = """
-.gradio-container {max-width: 1400px !important; margin: auto; overflow-x: clip;}
+.gradio-container {width: 100% !important; max-width: 1400px !important; margin: auto; overflow-x: clip;}
 .gradio-container main {width: 100%;}
 #editor .pixi-target {display: flex; justify-content: center;}
 #results .grid-wrap {max-height: none; height: auto; overflow: visible;}
@@ -42,7 +53,7 @@ CSS = """
 .figures {display: flex; flex-wrap: wrap; gap: 1rem;}
 #figures figure {flex: 1 1 200px; margin: 0;}
 #figures img {width: 100%; height: auto; border-radius: 4px;}
-#bar progress {width: 100%; height: 1rem;}
+#bar progress {width: 100%; height: 1rem; accent-color: var(--primary-700);}
 #bar p {margin: .3rem 0;}
 #preview img, #results img {image-rendering: auto;}
 footer {display: none !important;}
@@ -99,6 +110,20 @@ class Page:
         pixels = draw_picture(network, chosen if classes else -1, stream)
         picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
         return editor_value(show.enlarged(picture)), picture, int(number) + 1
+
+    def examples(self, generator: str) -> dict[str, tuple[str, int, str]]:
+        """Samples with a mask, by name: class, number and mask by name."""
+        classes = self.classes(generator)
+        known = {name: each for name, each in EXAMPLES.items() if each[0] in classes}
+        return known or ANYWHERE
+
+    def example(self, generator: str, name: str) -> tuple[dict[str, Any], Any]:
+        """The editor with an example, ready to be completed, and its picture; no name changes nothing."""
+        if not name:
+            return gr.skip(), gr.skip()
+        label, number, mask = self.examples(generator)[name]
+        editor, picture, _ = self.sample(generator, label, number)
+        return self.named_mask(editor, picture, mask), picture
 
     def named_mask(self, editor: dict[str, Any] | None, original: Any, name: str) -> dict[str, Any]:
         """The editor with a mask by name painted over its picture."""
@@ -247,7 +272,8 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
     page = Page(generators, folder)
     classes = page.classes(generators[0])
     value: Any
-    value, first, following = page.sample(generators[0], "", 0)
+    label_of_first, number_of_first, _ = next(iter(page.examples(generators[0]).values()))
+    value, first, _ = page.sample(generators[0], label_of_first, number_of_first)
     presets = [name for name in preset_names() if not name.startswith("train_")]
     with gr.Blocks(
         title="lightning-inpaint",
@@ -259,7 +285,7 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
             "# lightning-inpaint\nOpen a picture, paint over what is to be filled, press **Complete**: "
             "several draws of what may have been there."
         )
-        original, number = gr.State(first), gr.State(following)
+        original, number = gr.State(first), gr.State(0)
         shown, chosen = gr.State([], time_to_live=3600), gr.State(None)
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=320):
@@ -284,6 +310,13 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
                 gr.HTML("<span></span>", elem_id="wrong")
                 with gr.Row():
                     sample = gr.Button("Draw a sample", elem_id="sample", min_width=120)
+                    example = gr.Dropdown(
+                        ["", *page.examples(generators[0])],
+                        value="",
+                        label="Example",
+                        min_width=160,
+                        elem_id="example",
+                    )
                     named = gr.Dropdown(
                         ["", *(name for name in MASK_KINDS if name != "none")],
                         value="",
@@ -397,11 +430,15 @@ def build_page(generators: Sequence[str], folder: Path) -> gr.Blocks:
             **private,
         )
         sample.click(page.sample, [generator, label, number], [editor, original, number], **private)
+        example.input(page.example, [generator, example], [editor, original], **private)
         named.input(page.named_mask, [editor, original, named], editor, **private)
         generator.change(
-            lambda name: gr.update(choices=page.classes(name), value=UNKNOWN),
+            lambda name: [
+                gr.update(choices=page.classes(name), value=UNKNOWN),
+                gr.update(choices=["", *page.examples(name)], value=""),
+            ],
             generator,
-            label,
+            [label, example],
             **private,
         )
     return blocks

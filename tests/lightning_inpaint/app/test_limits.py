@@ -84,3 +84,16 @@ def test_no_visitor_has_a_file_that_another_reads_written_anew(page):
         ]
         files += paths
     assert len(set(files)) == len(files) == 10
+
+
+def test_an_example_is_ready_to_be_completed(page):
+    """Those by class where the generator has the classes, else samples by number."""
+    bundled = pages.Page(["cifar10"], page.folder)
+    assert all(each[0] in bundled.classes("cifar10") for each in pages.EXAMPLES.values())
+    assert bundled.examples("cifar10") == pages.EXAMPLES
+    assert page.examples(page.generators[0]) == pages.ANYWHERE
+    for name in pages.ANYWHERE:
+        editor, picture = page.example(page.generators[0], name)
+        asked = page.request(editor, picture, *controls(page)[2:])
+        assert asked.mask.shape == (picture.height, picture.width)
+        assert 0 < (asked.mask == 255).mean() < 0.9
