@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ __all__ = ["GeneratorTraining"]
 
 
 COUNTERS = ("steps", "seen")
+NEAR = 0.25  # of the mean distance in the features of `features`: what counts as near
 RAMP_UP = 0.05  # the average's half-life is at most this share of the pictures shown so far
 
 
@@ -73,6 +75,8 @@ class GeneratorTraining(pl.LightningModule):
         guidance: Weight of its cross-entropy in the generator's loss.
         matching: Weight of the energy distance between samples and real pictures of each class in its
             features (:class:`.matching.EnergyDistance`), which asks for what the samples lack.
+        feature_matching: Weight of the same in the activations of ``features``, their means and deviations over
+            places at each depth: for variety and shape, which a small classifier does not see.
         r1_gamma: Weight of the R1 gradient penalty; null is 0.05, and 0 with ``features``, whose
             slopes spectral norm bounds.
         r1_interval: Steps from one penalty to the next, which is weighted up in turn.
@@ -115,6 +119,7 @@ class GeneratorTraining(pl.LightningModule):
         guide: str | None = None,
         guidance: float = 1.0,
         matching: float = 0.0,
+        feature_matching: float = 0.0,
         r1_gamma: float | None = None,
         r1_interval: int = 16,
         learning_rate: float = 0.002,
@@ -164,9 +169,18 @@ class GeneratorTraining(pl.LightningModule):
             self.guide = load_guide(guide, resolution, num_classes, class_names)
         elif matching:
             raise ArgumentError("`matching` compares features of a classifier: pass `guide`.")
-        self.energy = None
+        self.energy = self.feature_energy = None
         if matching and self.guide is not None:
             self.energy = EnergyDistance(num_classes, self.guide.width)
+        if feature_matching:
+            if not isinstance(self.discriminator, ProjectedDiscriminator):
+                raise ArgumentError(
+                    "`feature_matching` compares activations of a frozen network: pass `features`."
+                )
+            width = self.discriminator.pyramid.pooled_width
+            self.feature_energy = EnergyDistance(
+                max(num_classes, 1), width, group=math.gcd(width, 16), near=NEAR
+            )
         # Batch norm and deviations make a row's score depend on the others.
         self.rows_meet = bool(group or features)
         self.steps = self.seen = 0
@@ -284,31 +298,64 @@ class GeneratorTraining(pl.LightningModule):
             mismatch = self.discriminator.mismatch_loss(every_real, real_labels)
             self.log("loss/mismatch", mismatch.detach())
             loss = loss + self.hparams.mismatch * mismatch
-        if self.guide is not None and labels is not None and not self._ahead:
+        if not self._ahead:
             loss = loss + self._guidance(draws, real, real_labels, fake, labels)
         if self.gamma and self.steps % self.hparams.r1_interval == 0:
             loss = loss + self.hparams.r1_interval * self._penalty(seen_real, real_labels)
         return loss
 
     def _guidance(
-        self, draws: StepDraws, real: Tensor, real_labels: Tensor, fake: Tensor, labels: Tensor
+        self,
+        draws: StepDraws,
+        real: Tensor,
+        real_labels: Tensor,
+        fake: Tensor,
+        labels: Tensor | None,
     ) -> Tensor:
-        """What the classifier adds to the generator's loss."""
-        assert self.guide is not None
-        # Moved but whole, as it was trained.
-        logits, features = self.guide(diff_augment(fake, "translation", 1.0, draws.stream(3)))
-        cross_entropy = self.guide.cross_entropy(logits, labels)
-        self.log("loss/guidance", cross_entropy.detach())
-        loss: Tensor = self.hparams.guidance * cross_entropy
-        if self.energy is not None:
+        """What frozen networks add to the generator's loss: cross-entropy and energy distances."""
+        loss = fake.new_zeros(())
+        if self.guide is None and self.feature_energy is None:
+            return loss
+        # Moved but whole, as the guide was trained.
+        shown = diff_augment(fake, "translation", 1.0, draws.stream(3))
+        moved = diff_augment(real, "translation", 1.0, draws.stream(4))
+        if self.guide is not None and labels is not None:
+            logits, features = self.guide(shown)
+            cross_entropy = self.guide.cross_entropy(logits, labels)
+            self.log("loss/guidance", cross_entropy.detach())
+            loss = loss + self.hparams.guidance * cross_entropy
+            if self.energy is not None:
+                with torch.no_grad():
+                    wanted = self.guide(moved)[1]
+                distance = self._distance(self.energy, wanted, real_labels, features, labels)
+                self.log("loss/energy", distance.detach())
+                loss = loss + self.hparams.matching * distance
+        if self.feature_energy is not None:
+            pooled = self.discriminator.pyramid.pooled
+            if labels is None:
+                labels = real_labels = torch.zeros_like(real_labels)
             with torch.no_grad():
-                moved = diff_augment(real, "translation", 1.0, draws.stream(4))
-                self.energy.remember(*self._gathered(self.guide(moved)[1], real_labels), real=True)
-            distance = self.energy(features, labels)
-            self.log("loss/energy", distance.detach())
-            loss = loss + self.hparams.matching * distance
-            self.energy.remember(*self._gathered(features.detach(), labels), real=False)
+                wanted = pooled(moved)
+            distance = self._distance(
+                self.feature_energy, wanted, real_labels, pooled(shown), labels
+            )
+            self.log("loss/feature_energy", distance.detach())
+            loss = loss + self.hparams.feature_matching * distance
         return loss
+
+    def _distance(
+        self,
+        energy: EnergyDistance,
+        real: Tensor,
+        real_labels: Tensor,
+        fake: Tensor,
+        labels: Tensor,
+    ) -> Tensor:
+        """From samples to what is remembered, these real features included; then they are remembered too."""
+        energy.remember(*self._gathered(real, real_labels), real=True)
+        distance: Tensor = energy(fake, labels)
+        energy.remember(*self._gathered(fake.detach(), labels), real=False)
+        return distance
 
     def _gathered(self, *rows: Tensor) -> list[Tensor]:
         """Those of all processes, so that all remember the same."""

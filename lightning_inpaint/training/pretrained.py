@@ -108,6 +108,20 @@ class FeaturePyramid(nn.Module):
         self._seen.clear()
         return found
 
+    @property
+    def pooled_width(self) -> int:
+        """Numbers of :meth:`pooled`."""
+        return 2 * sum(self.channels)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Means over places of the activations of pictures (N, 3, H, W), and deviations: (N, pooled_width)."""
+        parts = []
+        for level in self(x):
+            mean = level.mean(dim=(2, 3))
+            away = level - mean[:, :, None, None]
+            parts += [mean, away.square().mean(dim=(2, 3)).add(1e-4).sqrt()]
+        return torch.cat(parts, dim=1)
+
 
 @torch.no_grad()
 def fold_batch_norm(network: nn.Module, example: Tensor) -> nn.Module:

@@ -43,6 +43,23 @@ def test_equals_the_definition():
     torch.testing.assert_close(found, total / 5, rtol=1e-6, atol=1e-7)
 
 
+def test_what_is_near_weighs_more():
+    """d + 3 t (1 - exp(-d / t)) with t a quarter of the mean distance, over one group."""
+    real, fake, shown = rows(40, 8, 0), rows(30, 8, 1), rows(5, 8, 2)
+    made = EnergyDistance(1, 8, memory=40, group=8, near=0.25).double()
+    none = torch.zeros(40, dtype=torch.int64)
+    made.remember(real, none, real=True)
+    made.remember(fake, none[:30], real=False)  # ten places of the memory are free
+    basis = made._basis()
+
+    def weighed(bank):
+        d = torch.cdist(shown @ basis, bank @ basis)
+        t = d.mean() / 4
+        return (d + 3 * t * (1 - torch.exp(-d / t))).mean()
+
+    torch.testing.assert_close(made(shown, none[:5]), weighed(real) - weighed(fake))
+
+
 def test_is_nought_where_the_distributions_are_equal_and_grows_with_their_distance():
     real = rows(2000, 8, 0)
     labels = torch.zeros(500, dtype=torch.int64)

@@ -213,6 +213,39 @@ def test_generator_descends_the_hinge_loss(features, make, trainer):
     torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-7)
 
 
+def test_pooled_activations_are_means_and_deviations():
+    network, pictures = pyramid(), torch.randn(3, 3, 16, 16).clamp(-1, 1)
+    levels = [x.flatten(2) for x in network(pictures)]
+    found = network.pooled(pictures)
+    assert found.shape == (3, network.pooled_width)
+    wanted = [y for x in levels for y in (x.mean(2), (x.var(2, correction=0) + 1e-4).sqrt())]
+    torch.testing.assert_close(found, torch.cat(wanted, dim=1))
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_samples_are_drawn_to_real_pictures_in_the_features(features, make, trainer, conditional):
+    """The generator's slope in the second step, which knows samples of the first."""
+    slopes = []
+    for weight in (0.0, 1.0, 3.0):
+        module, data = make(
+            **features,
+            conditional=conditional,
+            feature_matching=weight,
+            learning_rate=0.0,
+            discriminator_rate=0.0,
+        )
+        trainer(2).fit(module, data)
+        slopes.append(torch.cat([p.grad.flatten() for p in module.generator.parameters()]))
+    assert module.feature_energy.seen.sum(1).tolist() == [8, 8]
+    first, second = slopes[1] - slopes[0], slopes[2] - slopes[0]
+    assert first.norm() > 1e-3 * slopes[0].norm()
+    torch.testing.assert_close(second, 3 * first, rtol=1e-3, atol=1e-5)
+
+
+def test_resuming_with_matched_features_goes_on_exactly(features, resumes_exactly):
+    resumes_exactly(**features, feature_matching=5.0)
+
+
 def test_resuming_with_features_goes_on_exactly(features, resumes_exactly):
     resumes_exactly(**features)
 
@@ -279,6 +312,7 @@ def test_goes_on_from_a_discriminator_of_pixels(make, trainer, tmp_path):
             "`start_discriminator=gone.safetensors` cannot",
         ),
         ({"features": "no_such_network", "resolution": 16}, "no_such_network"),
+        ({"feature_matching": 1.0}, "`feature_matching` .* pass `features`"),
         ({"features": "efficientnet_lite0", "resolution": 8}, "`resolution=16`"),
         ({"start": "nowhere.safetensors"}, "nowhere.safetensors"),
     ],
