@@ -35,6 +35,7 @@ import yaml
 from torch import Tensor, nn
 
 from lightning_inpaint import optim
+from lightning_inpaint.configs import find_config, preset_names
 from lightning_inpaint.generators import load_generator
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from lightning_inpaint.inference.compilation import StepCompiler
@@ -44,8 +45,8 @@ from lightning_inpaint.inference.observation import Observation
 from lightning_inpaint.inference.posterior import Posterior
 from lightning_inpaint.inference.walk import walk
 from lightning_inpaint.noise import ChainStreams
+from lightning_inpaint.optim import SamplerSpec
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -110,6 +111,8 @@ def shortened(options: dict[str, Any], evaluations: int) -> dict[str, Any]:
     if warm:
         options["warm_up"] = max(1, round(warm * share))
         options["steps"] = options["warm_up"] + max(1, round((steps - warm) * share))
+    if "trajectories" in options:
+        options["trajectories"] = min(options["trajectories"], options["steps"])
     return options
 
 
@@ -117,11 +120,13 @@ def our_form(
     preset: str, precision: str, compiled: bool, n: int, network: StyleGAN2Generator, args: Any
 ) -> Form:
     """A shortened walk of a preset."""
-    settings = yaml.safe_load((CONFIGS / f"{preset}.yaml").read_text())["model"]
+    settings = yaml.safe_load(find_config(preset).read_text())["model"]
     space = LatentSpace(network, settings["latents"], settings.get("slack"), settings["truncation"])
-    sampler = settings["sampler"]
-    options = shortened(sampler["init_args"], args.steps)
-    make = getattr(optim, sampler["class_path"].rpartition(".")[2])
+    # A preset may name one sampler for few latents and one for many.
+    named = getattr(optim, settings["sampler"]["class_path"].rpartition(".")[2])
+    shapes = [part.shape for part in space.parts]
+    spec = SamplerSpec.of(named, optim.SAMPLERS, shapes, **settings["sampler"]["init_args"])
+    make, options = spec.cls, shortened(spec.options, args.steps)
     evidence = evidence_of(network, n, args.device)
     compiler = StepCompiler() if compiled else None
     inputs = settings.get("noise_inputs", "const")
@@ -277,8 +282,8 @@ def main() -> None:
     parser.add_argument(
         "--presets",
         nargs="+",
-        default=["seed", "fast", "default"],
-        choices=sorted(p.stem for p in CONFIGS.glob("*.yaml") if not p.stem.startswith("train")),
+        default=["plugin", "fast", "default"],
+        choices=[name for name in preset_names() if not name.startswith("train")],
     )
     parser.add_argument("--precisions", nargs="+", default=["float32"], choices=list(TYPES))
     parser.add_argument("--compiled", action="store_true", help="compiled forms as well")
