@@ -45,9 +45,10 @@ def inference_data(completions: Completions, n: int) -> xarray.DataTree:
 
     Chains come in their own order, chain 0 first. ``posterior`` has ``hole`` (chain, draw, row, column,
     channel), mean colours of 4 x 4 cells of the hole in [-1, 1]; ``sample_stats`` has ``lp`` (chain, draw), the
-    log-likelihood -E / (2 noise_std^2), ``acceptance_rate`` and ``step_size`` (chain,) after the burn-in and
-    ``diverging`` (chain,), how many trajectories did; ``observed_data`` has ``image`` (y, x, channel), uint8,
-    and ``mask`` (y, x), **1 = fill, 0 = known**.
+    log-likelihood -E / (2 noise_std^2), or -(d / 2) log(E / d) of d known values where noise_std is auto,
+    ``acceptance_rate`` and ``step_size`` (chain,) after the burn-in and ``diverging`` (chain,), how many
+    trajectories did; ``observed_data`` has ``image`` (y, x, channel), uint8, and ``mask`` (y, x), **1 = fill,
+    0 = known**.
 
     Args:
         completions: with ``draws``.
@@ -70,10 +71,12 @@ def inference_data(completions: Completions, n: int) -> xarray.DataTree:
     side = round(cells.shape[3] ** 0.5)
     hole = cells.unflatten(3, (side, side)).permute(0, 1, 3, 4, 2)
     std = completions.noise_std or float("nan")
-    statistics: dict[str, Any] = {
-        "lp": (("chain", "draw"), (-draws[:, :, 0] / (2 * std**2)).numpy())
-    }
     figures = completions.diagnostics
+    likelihood = -draws[:, :, 0] / (2 * std**2)
+    if "noise_std" in figures:  # integrated out
+        values = (1 - completions.mask[n]).sum() * channels
+        likelihood = -values / 2 * (draws[:, :, 0] / values).log()
+    statistics: dict[str, Any] = {"lp": (("chain", "draw"), likelihood.numpy())}
     for name, schema in STATISTICS.items():
         if name in figures:
             statistics[schema] = ("chain", figures[name][n][order].numpy())

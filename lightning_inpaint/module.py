@@ -18,15 +18,17 @@ from .inference.bank import PriorBank
 from .inference.batch import PictureNumbers, named_batch, prepared_batch
 from .inference.classes import chain_labels
 from .inference.compilation import StepCompiler
+from .inference.discrepancy import discrepancy_of
 from .inference.float32 import whole_float32
 from .inference.gathering import gather_completions
 from .inference.latents import LatentSpace
+from .inference.marginal import Marginal
 from .inference.memory import BatchSplitter
 from .inference.observation import Observation
 from .inference.parts import join_parts
 from .inference.posterior import NoiseInputs, Posterior, Precision
 from .inference.restarts import chain_number, restart_failed
-from .inference.sampler import chosen_sampler, seated_sampler
+from .inference.sampler import NoiseStd, chosen_sampler, seated_sampler
 from .inference.starts import bank_draws, moved_near, prior_draws
 from .inference.state import report_to_callbacks
 from .inference.walk import Report, Walk, walk
@@ -71,7 +73,11 @@ class LatentInpainter(pl.LightningModule):
             a class, or a callable that receives the latents. None is ByLatents: Search where z is all there
             is, with at most 1024 values, and AnnealedHMC for more latents.
         noise_std: Standard deviation of a known value around the generator's, pictures in [-1, 1]; less matches
-            them more closely. null is the sampler's own.
+            them more closely. null is the sampler's own. auto is for one that nobody knows: it is integrated
+            out, for samplers that see energies alone.
+        discrepancy: Standard deviation of a smooth Gaussian field between the generator's pictures and yours,
+            pictures in [-1, 1], integrated out in closed form: real pictures match on any generator. It is part
+            of the full generated image and dies away in the hole. null = none.
         chains: Completions per picture.
         slots: Chains that walk at once, where the sampler has a stopping rule (stop_psnr of MAP): those that
             have stopped make room for waiting ones of the same batch, so let --data.batch_size be several
@@ -100,7 +106,8 @@ class LatentInpainter(pl.LightningModule):
         slack: float | list[float] | None = 0.2,
         truncation: float = 0.5,
         sampler: SamplerCallable | None = None,
-        noise_std: float | None = None,
+        noise_std: NoiseStd | None = None,
+        discrepancy: float | None = None,
         chains: int = 1,
         slots: int | None = None,
         seed: int = 0,
@@ -146,9 +153,13 @@ class LatentInpainter(pl.LightningModule):
             raise ArgumentError(f"`latents`: {error}") from error
         self.hparams["latents"] = self.space.name  # what null has come to, for records of the run
         self.sampler = chosen_sampler(sampler, noise_std, self.space)
-        self.noise_std = self.sampler.noise_std
+        self.noise_std = None if noise_std == "auto" else self.sampler.noise_std
         self.hparams["sampler"] = self.sampler.portable  # a checkpoint gives the same sampler back
-        self.hparams["noise_std"] = self.noise_std
+        self.hparams["noise_std"] = noise_std if noise_std == "auto" else self.noise_std
+        self._marginal = Marginal(self.sampler.noise_std or 1.0) if noise_std == "auto" else None
+        self._discrepancy = discrepancy_of(
+            discrepancy, self.noise_std, int(self.generator.resolution)
+        )
         if slots is not None and not self.sampler.stops:
             raise ArgumentError(
                 f"`slots` needs chains that stop before the last step, which {self.sampler.name}'s do "
@@ -214,23 +225,29 @@ class LatentInpainter(pl.LightningModule):
             batch, streams, self.generator, lambda: self._bank(self.warm_start or 64)
         )
         observation = Observation.of(batch["image"], batch["mask"], labels, self.chains)
-        posterior = Posterior(
-            self.space,
-            observation,
-            streams,
-            self.noise_inputs,
-            self._compiler,
-            self.precision,
-            self.noise_std,
-        )
+        if self._discrepancy is not None:
+            observation = self._discrepancy.observed(observation)
+
+        def posterior_of(seen: Observation, own: ChainStreams, **fast: Any) -> Posterior:
+            return Posterior(
+                self.space,
+                seen,
+                own,
+                self.noise_inputs,
+                noise_std=self.noise_std,
+                marginal=self._marginal,
+                discrepancy=self._discrepancy,
+                **fast,
+            )
 
         def again(rows: Tensor, attempt: int) -> Walk:
             pictures = [batch["id"][row // self.chains] for row in rows.tolist()]
             numbers = [chain_number(row % self.chains, attempt) for row in rows.tolist()]
             others = ChainStreams(self.seed, pictures, numbers, self.device)
-            chosen = Posterior(self.space, observation.select(rows), others, self.noise_inputs)
-            return self._walk(chosen, None, 0.5**attempt)
+            return self._walk(posterior_of(observation.select(rows), others), None, 0.5**attempt)
 
+        fast = {"compiler": self._compiler, "precision": self.precision}
+        posterior = posterior_of(observation, streams, **fast)
         report = report_to_callbacks(self, posterior, batch, batch_idx)
         walked = self._walk(posterior, report)
         walked, status = restart_failed(walked, again, self._together)

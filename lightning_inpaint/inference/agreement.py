@@ -51,7 +51,7 @@ class DrawRecorder:
         """Keep the state after ``step`` (from 0), if it is wanted: energies (N,), latents (N, D)."""
         if step not in self.wanted:
             return
-        pictures = self.posterior.decode(u.detach())
+        pictures, _ = self.posterior.outcome(u.detach())
         colours = F.adaptive_avg_pool2d(pictures * self.hole, CELLS) / self.area
         self.seen.append(torch.cat([energy[:, None], colours.flatten(1)], dim=1))
 

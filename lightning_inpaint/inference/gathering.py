@@ -11,7 +11,8 @@ from ..completions import Completions
 from ..images.compositing import composite
 from ..images.levels import to_uint8
 from .agreement import agreement
-from .observation import arrival, known_psnr
+from .marginal import ROUNDING
+from .observation import arrival, known_psnr, masked_squared_error
 from .posterior import Posterior
 from .walk import Walk
 
@@ -56,10 +57,17 @@ def gather_completions(
     figures = dict(walked.diagnostics)
     if walked.draws is not None and chains > 1:
         figures |= agreement(walked.draws, chains)
-    if noise_std is not None:
+    if posterior.marginal is not None:  # chi2 would be 1 by definition
+        values = observation.values
+        mean = (walked.energy / values + ROUNDING).sqrt()
+        figures["noise_std"] = torch.where(values > 0, mean, torch.nan)
+    elif noise_std is not None:
         figures["chi2"], figures["arrived"] = arrival(
             walked.energy, observation.known, raw.shape[2], noise_std
         )
+    left = walked.energy
+    if posterior.discrepancy is not None:  # the energy has the field's own cost as well
+        left = masked_squared_error(walked.pictures, observation.target, observation.known)
     classes = batch.get("class_posterior")
     labels = observation.labels
     return Completions(
@@ -73,7 +81,7 @@ def gather_completions(
         composite=composite(image, mask, raw),
         energy=by_energy(walked.energy),
         first_energy=by_energy(walked.trace[0]),
-        psnr=by_energy(known_psnr(walked.energy, observation.known, raw.shape[2])),
+        psnr=by_energy(known_psnr(left, observation.known, raw.shape[2])),
         trace=walked.trace[:, rows].unflatten(1, shape).cpu(),
         trace_steps=list(range(len(walked.trace))),
         trace_evaluations=walked.evaluations,

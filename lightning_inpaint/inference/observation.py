@@ -33,11 +33,13 @@ class Observation(NamedTuple):
         target: float (N, C, H, W) in [-1, 1].
         known: float (N, 1, H, W), weight in the likelihood, **1 = known, 0 = to fill**.
         labels: int64 (N,), or None for an unconditional generator.
+        gain: (N, k, k) of a :class:`.discrepancy.Discrepancy`, or None without one.
     """
 
     target: Tensor
     known: Tensor
     labels: Tensor | None
+    gain: Tensor | None = None
 
     @classmethod
     def of(cls, image: Tensor, mask: Tensor, labels: Tensor | None, chains: int) -> Observation:
@@ -60,7 +62,8 @@ class Observation(NamedTuple):
     def select(self, rows: Tensor) -> Observation:
         """The observation of the chains ``rows`` (indices, or a boolean tensor)."""
         labels = None if self.labels is None else self.labels[rows]
-        return Observation(self.target[rows], self.known[rows], labels)
+        gain = None if self.gain is None else self.gain[rows]
+        return Observation(self.target[rows], self.known[rows], labels, gain)
 
     @property
     def values(self) -> Tensor:

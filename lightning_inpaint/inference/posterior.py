@@ -15,7 +15,9 @@ from ..noise import ChainStreams, Purpose
 from ..optim.base import Advance, ChainContext, ChainOptimizer, Closure
 from ..steady import ROWS
 from .compilation import CompiledStreams, StepCompiler
+from .discrepancy import Discrepancy
 from .latents import LatentSpace
+from .marginal import Marginal
 from .observation import Observation, masked_squared_error
 
 __all__ = ["CompiledClosure", "NoiseInputs", "Posterior", "Precision"]
@@ -38,6 +40,8 @@ class Posterior:
         precision: type of the convolutions where the sampler tolerates rough gradients; latents,
             mapping, residual and energy keep theirs. Other networks than StyleGAN2 ignore it.
         noise_std: sigma, standard deviation of a known value, pictures in [-1, 1]; None where nothing asks.
+        marginal: for a sigma that is unknown; None where it is known.
+        discrepancy: between the generator and the picture; the observation has its gain. None = there is none.
     """
 
     def __init__(
@@ -49,7 +53,10 @@ class Posterior:
         compiler: StepCompiler | None = None,
         precision: Precision = "float32",
         noise_std: float | None = None,
+        marginal: Marginal | None = None,
+        discrepancy: Discrepancy | None = None,
     ) -> None:
+        self.marginal, self.discrepancy = marginal, discrepancy
         self.space, self.observation, self.noise_std = space, observation, noise_std
         self.streams = streams if compiler is None else CompiledStreams(streams, compiler)
         self.noise_inputs, self.compiler, self.precision = noise_inputs, compiler, precision
@@ -83,6 +90,8 @@ class Posterior:
             self.compiler,
             self.precision,
             self.noise_std,
+            self.marginal,
+            self.discrepancy,
         )
 
     @property
@@ -120,28 +129,56 @@ class Posterior:
         # Slack makes up for what the generator cannot draw; where nothing is known it would be grain.
         return self.space(u, self.observation.labels, noise, self.observation.known, dtype)
 
+    def outcome(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures (N, C, H, W) of latents (N, D) with their discrepancy, and the energies (N,)."""
+        pictures = self.decode(u)
+        energy = self._energy(pictures)
+        if self.discrepancy is not None:
+            field = self.discrepancy.coefficients(pictures, self.observation)
+            pictures = pictures + self.discrepancy.field(field)
+        return pictures, energy
+
+    def _energy(self, pictures: Tensor) -> Tensor:
+        if self.discrepancy is not None:
+            return self.discrepancy.residual(pictures, self.observation).square().sum(dim=1)
+        return masked_squared_error(pictures, self.observation.target, self.observation.known)
+
     def energy(self, u: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Energy (N,) of latents (N, D); ``dtype`` as in :meth:`decode`."""
-        pictures = self.decode(u, dtype)
-        return masked_squared_error(pictures, self.observation.target, self.observation.known)
+        return self._energy(self.decode(u, dtype))
 
     def residual(self, u: Tensor, rows: Tensor) -> Tensor:
         """M^(1/2) (G(u) - y) of the chains with numbers ``rows`` (n,) at ``u`` (n, D), as (n, V).
 
-        Copies fill the rows up to whole units, so that a chain's bytes do not depend on who else is there.
+        Its squared length is the energy, with a discrepancy, too. Copies fill the rows up to whole units, so
+        that a chain's bytes do not depend on who else is there.
         """
         n = len(rows)
         more = torch.arange(-(-n // self.unit) * self.unit, device=rows.device) % n
         chosen = self.select(rows[more])
-        known = chosen.observation.known.sqrt()
         pictures = chosen.decode(u[more])
-        return ((pictures - chosen.observation.target) * known).flatten(1)[:n]
+        return chosen._residual(pictures)[:n]
+
+    def _residual(self, pictures: Tensor) -> Tensor:
+        seen = self.observation
+        if self.discrepancy is not None:
+            return self.discrepancy.residual(pictures, seen)
+        return ((pictures - seen.target) * seen.known.sqrt()).flatten(1)
+
+    def plain(self, seen: Tensor) -> Tensor:
+        """Energies (N,) of those (N,) that a sampler has seen."""
+        return (
+            seen if self.marginal is None else self.marginal.energy(seen, self.observation.values)
+        )
 
     def gradient(self, u: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
-        """Energy (N,) of latents (N, D) and its gradient (N, D); ``dtype`` as in :meth:`decode`."""
+        """What stands for the energy (N,) of latents (N, D), and its gradient (N, D); ``dtype`` as in
+        :meth:`decode`. It is the energy itself where sigma is known (see :class:`.marginal.Marginal`)."""
         with torch.enable_grad():
             leaf = u.detach().requires_grad_(True)
             energy = self.energy(leaf, dtype)
+            if self.marginal is not None:
+                energy = self.marginal.seen(energy, self.observation.values)
             (grad,) = torch.autograd.grad(energy.sum(), leaf)
         return energy.detach(), grad
 
@@ -171,11 +208,16 @@ class Posterior:
         with torch.enable_grad():
             leaf = u.detach().requires_grad_(True)
             pictures = self.decode(leaf)
-            values = pictures[0].numel()
-            eps = self.streams.normal(draw, values, Purpose.PROBE, pictures.dtype)
-            cotangent = eps.view_as(pictures) * self.observation.known.sqrt()
-            (grad,) = torch.autograd.grad(pictures, leaf, cotangent)
-        return grad.square()
+            values = pictures if self.discrepancy is None else self._residual(pictures)
+            eps = self.streams.normal(draw, values[0].numel(), Purpose.PROBE, pictures.dtype)
+            eps = eps.view_as(values)
+            cotangent = eps if self.discrepancy else eps * self.observation.known.sqrt()
+            (grad,) = torch.autograd.grad(values, leaf, cotangent)
+        square = grad.square()
+        if self.marginal is None:
+            return square
+        energy = self._energy(pictures.detach())
+        return square * self.marginal.precision(energy, self.observation.values)[:, None]
 
 
 class CompiledClosure:
@@ -198,7 +240,7 @@ class CompiledClosure:
         self.posterior, self.compiler, self.u = posterior, compiler, u
         self.precision = precision
         # Weights stand still while chains walk, not from one walk to the next.
-        self._key = (posterior.noise_inputs, posterior.space.state)
+        self._key = (posterior.noise_inputs, posterior.space.state, posterior.marginal)
 
     def __call__(self) -> Tensor:
         """Energies (N,) at ``u``, their gradient (N, D) into ``u.grad``."""
@@ -239,18 +281,29 @@ class CompiledClosure:
     ) -> tuple[Tensor, Tensor]:
         outer, observation = self.posterior, self.posterior.observation
         rows = [self.u.detach(), observation.target, observation.known, outer.streams.names]
-        if observation.labels is not None:
-            rows.append(observation.labels)
+        more = {"labels": observation.labels, "gain": observation.gain}
+        present = [name for name, value in more.items() if value is not None]
+        rows += [value for value in more.values() if value is not None]
         count = len(rows)
 
         def pure(*given: Any) -> tuple[Tensor, Tensor]:
-            u, target, known, names, *labels = given[:count]
-            own = Observation(target, known, labels[0] if labels else None)
-            inner = Posterior(outer.space, own, ChainStreams.of_names(names), outer.noise_inputs)
+            u, target, known, names, *others = given[:count]
+            own = Observation(target, known, None)._replace(
+                **dict(zip(present, others, strict=True))
+            )
+            streams = ChainStreams.of_names(names)
+            inner = Posterior(
+                outer.space,
+                own,
+                streams,
+                outer.noise_inputs,
+                marginal=outer.marginal,
+                discrepancy=outer.discrepancy,
+            )
             inner.calls, *rest = given[count:]
             return step(inner, u, *rest)
 
-        key = (name, count, self._key, outer.space.arithmetic, dtype)
+        key = (name, *present, outer.discrepancy, self._key, outer.space.arithmetic, dtype)
         prepare = getattr(outer.space.generator, "prepare", None)
         if prepare is not None:
             prepare = partial(prepare, dtype)

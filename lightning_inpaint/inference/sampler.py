@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
 from ..errors import ArgumentError
-from ..optim import SAMPLERS, ByLatents, ChainOptimizer, SamplerSpec
+from ..optim import SAMPLERS, AnnealedHMC, ByLatents, ChainOptimizer, SamplerSpec
 from .latents import LatentSpace
 from .posterior import Posterior
 
-__all__ = ["chosen_sampler", "seated_sampler"]
+__all__ = ["NoiseStd", "chosen_sampler", "seated_sampler"]
 
 
-def chosen_sampler(given: Any, noise_std: float | None, space: LatentSpace) -> SamplerSpec:
+NoiseStd = float | Literal["auto"]
+
+
+def chosen_sampler(given: Any, noise_std: NoiseStd | None, space: LatentSpace) -> SamplerSpec:
     """The sampler that was asked for, with all of its options; bad ones are seen at once.
 
     Args:
-        given: what :meth:`..optim.SamplerSpec.of` takes; None = :class:`..optim.ByLatents`.
-        noise_std: sigma of the posterior; None = the sampler's own.
+        given: what :meth:`..optim.SamplerSpec.of` takes; None = :class:`..optim.ByLatents`, and AnnealedHMC
+            where sigma is unknown.
+        noise_std: sigma of the posterior; auto = it is unknown; None = the sampler's own.
         space: where it is to walk.
 
     Raises:
-        ArgumentError: no such sampler, or an option out of range.
+        ArgumentError: no such sampler, or an option out of range, or a sampler that has to know sigma.
     """
     shapes = [part.shape for part in space.parts]
+    if given is None:
+        given = AnnealedHMC if noise_std == "auto" else ByLatents
     try:
-        spec = SamplerSpec.of(ByLatents if given is None else given, SAMPLERS, shapes)
+        spec = SamplerSpec.of(given, SAMPLERS, shapes)
     except (ValueError, TypeError) as error:
         raise ArgumentError(f"`sampler`: {error}") from error
     if noise_std is None:
         return spec
+    if noise_std == "auto":
+        if spec.needs_std:
+            why = " with stop_psnr" if spec.stops else ""
+            raise ArgumentError(
+                f"`noise_std` is auto, and the sampler {spec.name}{why} has to know it: give a number, or "
+                "take `sampler` annealed_hmc, hmc, langevin, map or slice"
+            )
+        return spec
+    if isinstance(noise_std, str):
+        raise ArgumentError(f"`noise_std` is {noise_std!r}; it must be a positive number, or auto")
     if not noise_std > 0:
         raise ArgumentError(f"`noise_std` is {noise_std}; it must be positive")
     try:

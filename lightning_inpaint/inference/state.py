@@ -55,7 +55,10 @@ def report_to_callbacks(
     if trainer is None:
         return None
     watching = [c for c in trainer.callbacks if isinstance(c, WatchesSampler)]
-    decode = torch.no_grad()(posterior.decode)
+
+    @torch.no_grad()
+    def decode(u: Tensor) -> Tensor:
+        return posterior.outcome(u)[0]
 
     def report(step: int, steps: int, energy: Tensor, u: Tensor, work: tuple[int, int]) -> None:
         state = SamplerState(step, steps, energy, batch_idx, batch, u, decode, work)

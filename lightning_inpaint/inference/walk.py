@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from ..optim.base import ChainOptimizer
 from .agreement import DrawRecorder
 from .background import Background
-from .observation import masked_squared_error
 from .posterior import Posterior
 from .starts import prior_draws
 
@@ -194,7 +193,7 @@ class _Loop:
 
     def _step(self) -> Tensor:
         energy: Tensor = self.optimizer.step(self.closure)  # type: ignore[arg-type, assignment]
-        return energy
+        return self.seated.plain(energy)
 
     def _sit(self) -> None:
         self.rows = torch.tensor(self.seats, device=self.latents.device)
@@ -264,9 +263,8 @@ class _Loop:
         chosen = [(self.posterior.select(rows), rows) for rows in parts]
         if len(parts) == 1:  # a stream of noise inputs goes on
             chosen = [(self.posterior, parts[0])]
-        pictures = torch.cat([p.decode(self.latents[rows]) for p, rows in chosen])
-        observation = self.posterior.observation
-        energy = masked_squared_error(pictures, observation.target, observation.known)
+        ended = [p.outcome(self.latents[rows]) for p, rows in chosen]
+        pictures, energy = (torch.cat(part) for part in zip(*ended, strict=True))
         evaluations, trace = self.evaluations, self.trace[:-1]
         if self.optimizer.stops:  # one a step
             evaluations, trace = list(range(self.steps + 1)), self._filled_trace()

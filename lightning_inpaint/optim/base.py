@@ -97,6 +97,8 @@ class ChainOptimizer(torch.optim.Optimizer):
             or particle weights, frozen adaptation); False = approximate.
         interacting: whether neighbouring rows, the ``chains`` of one picture (see the context), depend
             on each other; False = no two rows do.
+        needs_std: whether it asks more of an energy than E / (2 noise_std^2) and its gradient, so that it has
+            no use for one that stands for an unknown sigma.
         evaluations: energy gradients evaluated so far, per chain.
 
     Raises:
@@ -105,6 +107,7 @@ class ChainOptimizer(torch.optim.Optimizer):
 
     exact = False
     interacting = False
+    needs_std = False
     live: tuple[str, ...] = ("step_count", "evaluations")
     options: dict[str, Any]
     steps: int

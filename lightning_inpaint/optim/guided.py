@@ -74,6 +74,8 @@ class Diffusion(ChainOptimizer):
         ValueError: an option out of range.
     """
 
+    needs_std = True  # weights of energies, and clipped gradients of them
+
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],

@@ -220,6 +220,11 @@ class MAP(ChainOptimizer):
         return self.stop_psnr is not None
 
     @property
+    def needs_std(self) -> bool:  # type: ignore[override]
+        """With ``stop_psnr``: it compares energies."""
+        return self.stops
+
+    @property
     def tolerant(self) -> bool:
         """Not in the last quarter; see ``stop_psnr``."""
         return self.stops or super().tolerant

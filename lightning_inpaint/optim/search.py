@@ -111,6 +111,7 @@ class Search(ChainOptimizer):
     """
 
     exact = True
+    needs_std = True  # it looks at residuals
     live = (
         *ChainOptimizer.live,
         *("best", "value", "found", "arrived", "spent", "trying", "tries"),

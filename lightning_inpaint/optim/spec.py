@@ -121,6 +121,12 @@ class SamplerSpec(NamedTuple):
         return self([_stand_in()]).stops
 
     @property
+    def needs_std(self) -> bool:
+        """Whether sigma has to be known; see :class:`.base.ChainOptimizer`."""
+        made = self([_stand_in()])
+        return made.needs_std or "noise_std" not in self.options
+
+    @property
     def portable(self) -> dict[str, Any]:
         """Plain data that :meth:`of` makes the same sampler from."""
         return {"class_path": _path(self.cls), "init_args": dict(self.options)}
