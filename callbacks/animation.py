@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 from PIL import Image
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
 from ..completions import Completions
@@ -19,13 +19,13 @@ from ..images.levels import to_uint8
 from ..images.sheet import contact_sheet, hatched
 from ..inference.state import SamplerState
 from .explaining import write_bytes
-from .finish import writer_of
+from .finish import Follower, writer_of
 from .imaging import to_array
 
 __all__ = ["WalkAnimation"]
 
 
-class WalkAnimation(Callback):
+class WalkAnimation(Follower):
     """Writes ``animations/<id>.gif`` (or .webp): masked, generated and completed, step by step.
 
     Shows the chain with the lowest final energy, at each report of the sampler (``report_every`` steps), and
@@ -59,8 +59,8 @@ class WalkAnimation(Callback):
         self._step = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         if stage == "predict":
-            writer_of(trainer, needed_by=self)
             self._left = self.pictures
             self._reports, self._step, self._frames = 0, 0, {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytorch_lightning import LightningModule, Trainer
 
-from ..errors import UserError
+from ..errors import ArgumentError, UserError
 from .figure import completions_figure, energies_figure
 from .finish import Finisher
 from .loggers import log_image
@@ -40,7 +40,7 @@ class CompletionLogger(Finisher):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         if stage == "predict" and not trainer.loggers:
-            raise UserError("CompletionLogger has no logger to log to: pass --trainer.logger.")
+            raise ArgumentError("CompletionLogger has no logger to log to: pass `trainer.logger`.")
 
     def finish(self, trainer: Trainer, run: RunResult) -> None:
         shown = run.records[: self.pictures]

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import ArgumentError, UserError
 from ..inference.state import SamplerState
 from .explaining import explained
 from .finish import writer_of
@@ -47,7 +47,7 @@ class EnergyLogger(Callback):
         if stage != "predict":
             return
         if not trainer.loggers and trainer.is_global_zero:
-            raise UserError("EnergyLogger has no logger to log to: pass --trainer.logger.")
+            raise ArgumentError("EnergyLogger has no logger to log to: pass `trainer.logger`.")
         self._pending = []
         if trainer.is_global_zero:  # what a killed run has left, of however many processes
             stale = _rank_file(trainer, 0)

@@ -1,4 +1,4 @@
-"""What happens once, on rank zero, after the last picture: tables, figures, the gallery."""
+"""Bases of the callbacks that go by what CompletionWriter writes: with each completion, or after the last."""
 
 from __future__ import annotations
 
@@ -8,19 +8,27 @@ from ..errors import UserError
 from .result import RunResult
 from .writer import CompletionWriter
 
-__all__ = ["Finisher", "writer_of"]
+__all__ = ["Finisher", "Follower", "writer_of"]
 
 
-class Finisher(Callback):
-    """Base of the callbacks that read the output folder once everything is in it.
+class Follower(Callback):
+    """Base of the callbacks that need a CompletionWriter among the trainer's callbacks.
 
-    They act in ``teardown``, which also comes when a resumed run finds nothing left to do. They
-    read files, not memory: pictures of other processes and of earlier starts count alike.
+    What one of them does with each completion as it is written is its ``on_composite`` (see
+    :class:`.protocols.WatchesCompletions`).
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "predict":
             writer_of(trainer, needed_by=self)
+
+
+class Finisher(Follower):
+    """Base of the callbacks that read the output folder once everything is in it.
+
+    They act in ``teardown``, which also comes when a resumed run finds nothing left to do. They
+    read files, not memory: pictures of other processes and of earlier starts count alike.
+    """
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "predict":

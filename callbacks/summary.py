@@ -9,7 +9,7 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 
-from ..errors import UserError
+from ..errors import UserError, worded
 from .finish import Finisher
 from .result import RunResult
 
@@ -77,8 +77,8 @@ def _enlarged(pictures: Iterable[dict[str, Any]]) -> list[str]:
         return []
     return [
         f"  soft: what fills the holes of {_count(len(factors), 'picture')} is enlarged, up to "
-        f"{max(factors):.0f}-fold, which the PSNR does not see:\n    take --data.fit around, or a generator "
-        "of more pixels"
+        f"{max(factors):.0f}-fold, which the PSNR does not see:\n    "
+        f"take {worded('`fit=around`', 'data')}, or a generator of more pixels"
     ]
 
 

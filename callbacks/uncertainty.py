@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ..completions import Completions
 from ..errors import UserError
 from .chart import heat
 from .explaining import write_bytes
-from .finish import writer_of
+from .finish import Follower
 from .imaging import encode, to_array, without_alpha
 from .layout import OutputFolder
 
@@ -27,7 +26,7 @@ __all__ = ["RunningSpread", "UncertaintyMaps", "posterior_spread", "spread_view"
 SCALE = 0.4
 
 
-class UncertaintyMaps(Callback):
+class UncertaintyMaps(Follower):
     """Writes each picture's posterior standard deviation over its chains, pixel by pixel.
 
     ``uncertainty/<id>.png`` shows it in colours, dark for agreement and pale yellow for the most
@@ -46,10 +45,6 @@ class UncertaintyMaps(Callback):
             raise UserError(f"UncertaintyMaps' scale is {scale}: it must be greater than 0.")
         self.scale = scale
         self._spread = RunningSpread()
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "predict":
-            writer_of(trainer, needed_by=self)
 
     def on_composite(
         self,

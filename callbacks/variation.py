@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ..completions import Completions
 from ..errors import UserError
 from ..images.sheet import contact_sheet
 from .explaining import write_bytes
-from .finish import writer_of
+from .finish import Follower
 from .imaging import encode, to_array
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ __all__ = ["PosteriorVariation", "principal_variation"]
 STEPS = (-2, -1, 0, 1, 2)
 
 
-class PosteriorVariation(Callback):
+class PosteriorVariation(Follower):
     """Draws each picture's mean completion and what its chains vary in: ``variation/<id>.png``.
 
     A row is a principal component of the completions, in pixels, with its share of their variance; its columns
@@ -41,10 +40,6 @@ class PosteriorVariation(Callback):
             if value < 1:
                 raise UserError(f"PosteriorVariation's {name} is {value}: it must be at least 1.")
         self.components, self.side = components, side
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "predict":
-            writer_of(trainer, needed_by=self)
 
     def on_composite(
         self,

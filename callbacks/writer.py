@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from ..completions import Completions
 from ..errors import UserError
 from ..images.compositing import Blend
+from ..protocols import WatchesCompletions
 from .arviz import check_arviz, write_arviz
 from .claim import FolderClaim
 from .explaining import explained, persist, write_bytes, write_json
@@ -90,7 +91,7 @@ class CompletionWriter(BasePredictionWriter):
         # The record is the last word about a picture, so other callbacks write theirs before.
         others = [each for each in trainer.callbacks if each is not self]  # type: ignore[attr-defined]
         trainer.callbacks = [*others, self]  # type: ignore[attr-defined]
-        self._watchers = [each for each in others if hasattr(each, "on_composite")]
+        self._watchers = [each for each in others if isinstance(each, WatchesCompletions)]
 
     def write_on_batch_end(
         self,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
+import numpy as np
 from torch import Tensor
 
-__all__ = ["GeneratorLike", "MaskedPictures", "WatchesSampler"]
+__all__ = ["GeneratorLike", "MaskedPictures", "WatchesCompletions", "WatchesSampler"]
 
 
 class GeneratorLike(Protocol):
@@ -48,6 +49,24 @@ class MaskedPictures(TypedDict):
     skipped: NotRequired[list[tuple[str, str]]]
     digests: NotRequired[dict[str, str]]
     notes: NotRequired[list[tuple[str, str, str]]]
+
+
+@runtime_checkable
+class WatchesCompletions(Protocol):
+    """A callback that sees each completion as it is written."""
+
+    def on_composite(
+        self, writer: Any, completions: Any, n: int, k: int, composite: np.ndarray
+    ) -> None:
+        """Called by the :class:`.callbacks.CompletionWriter` ``writer``.
+
+        Args:
+            writer: whose ``folder`` knows where files go.
+            completions: the batch's :class:`.completions.Completions`.
+            n: number of the picture in it.
+            k: number of its completion, from the best one on.
+            composite: uint8 (H, W, C), known pixels put back; of the original's size where that is known.
+        """
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from ...errors import UserError
+from ...errors import ArgumentError
 from ...training import GeneratorTraining
 
 __all__ = ["DivergenceGuard"]
@@ -90,10 +90,11 @@ class DivergenceGuard(pl.Callback):
         return ""
 
 
-def _diverged(trainer: pl.Trainer, step: int, wrong: str) -> UserError:
+def _diverged(trainer: pl.Trainer, step: int, wrong: str) -> ArgumentError:
     good = getattr(trainer.checkpoint_callback, "last_model_path", "")
-    where = f"resume with --ckpt_path {good}" if good else "start again"
-    return UserError(
+    where = f"resume with `ckpt_path={good}`" if good else "start again"
+    return ArgumentError(
         f"Training diverged at step {step}: {wrong}; {where} and a lower "
-        "--model.learning_rate, or a larger --model.r1_gamma."
+        "`model.learning_rate`, or a larger `model.r1_gamma`.",
+        "",
     )
