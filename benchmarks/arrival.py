@@ -22,6 +22,7 @@ per mask:
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from typing import Any
 
@@ -79,8 +80,9 @@ class Unrounded(LatentInpainter):
         return {**super()._prepared({**batch, "image": levels}, batch_idx), "image": batch["image"]}
 
     def _start(self, posterior: Any) -> Tensor:
-        """Asked for where ``warm_start`` is not 0."""
-        assert self.start_at is not None
+        """Chosen starts, if there are such."""
+        if self.start_at is None:
+            return super()._start(posterior)
         rows = torch.arange(len(posterior.streams)) % len(self.start_at)
         return self.start_at[rows].clone()
 
@@ -105,6 +107,8 @@ def made(given: argparse.Namespace, chains: int, truth: bool) -> Unrounded:
     if truth:
         sampler = "hmc"
         options["sampler_options"] = {"steps": 60}
+    elif given.options:
+        options["sampler_options"] = given.options
     built = inpainter(None if truth else given.config, given.generator, sampler, **options)
     built.__class__ = Unrounded
     return built  # type: ignore[return-value]
@@ -177,6 +181,7 @@ def main() -> None:
     parser.add_argument("--generator", default="cifar10")
     parser.add_argument("--config", help="a preset; left out: the defaults")
     parser.add_argument("--sampler", help="its short name; left out: the default")
+    parser.add_argument("--options", type=json.loads, help="of the sampler, as JSON")
     parser.add_argument("--latents")
     parser.add_argument("--truncation", type=float)
     parser.add_argument("--slack", type=float)

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "Descent",
     "Linearized",
     "Residual",
     "curvature",
-    "damped_step",
+    "descend",
     "linearized",
     "residuals",
     "secants",
@@ -33,6 +34,8 @@ Residual = Callable[[Tensor, Tensor], Tensor]
 values, the weights' square roots included."""
 
 WIDTH = 3e-3  # of a secant, in prior standard deviations
+STEPS = 3  # of a descent, with one Jacobian
+LADDER = tuple(5.0**i for i in range(-4, 4))  # dampings that a step tries, times the last one's
 TOGETHER, VALUES = 64, 2**20  # pictures of one chain that are made at a time, and values of them
 
 
@@ -93,20 +96,78 @@ def curvature(square: Tensor, std: Tensor) -> Tensor:
     return eye + square / std.square()[:, None, None]
 
 
-def damped_step(at: Linearized, u: Tensor, std: Tensor, damping: Tensor) -> tuple[Tensor, Tensor]:
-    """The step (n, D) that minimises the damped model, and the decrease (n,) that the model promises.
+class Descent(NamedTuple):
+    """Where a chain is after some damped steps.
+
+    Attributes:
+        u: (D,).
+        energy: (), |r|^2.
+        gain: (), decrease of the potential ``|r|^2 / (2 sigma^2) + |u|^2 / 2``.
+        damping: (), of the last step.
+    """
+
+    u: Tensor
+    energy: Tensor
+    gain: Tensor
+    damping: Tensor
+
+
+@torch.no_grad()
+def descend(
+    residual: Residual,
+    u: Tensor,
+    row: Tensor,
+    std: Tensor,
+    damping: Tensor,
+    steps: int = STEPS,
+    width: float = WIDTH,
+) -> Descent:
+    """Damped Gauss-Newton steps of one chain with one Jacobian, mended after each by Broyden's rank-one update.
+
+    A step tries :data:`LADDER` dampings at once and takes the best point, if it is better than where the chain
+    is. What was tried teaches the Jacobian either way (Broyden 1965, Math. Comp. 19). Costs
+    D + 1 + steps x len(LADDER) pictures.
 
     Args:
-        at: the chains, linearized at ``u``.
-        u: (n, D).
-        std: (n,), sigma.
-        damping: (n,), share of the mean curvature that is added to every direction.
+        residual: see :data:`Residual`.
+        u: (D,), the chain.
+        row: (), its number.
+        std: (), sigma.
+        damping: (), share of the mean curvature that is added to every direction.
+        steps: how many.
+        width: of the secants.
     """
-    a = curvature(at.square, std)
-    slope = at.slope / std.square()[:, None] + u
-    mean = a.diagonal(dim1=1, dim2=2).mean(dim=1)
-    more = (damping * mean)[:, None, None] * torch.eye(u.shape[1], device=u.device, dtype=u.dtype)
-    factor, _ = torch.linalg.cholesky_ex(a + more)
-    step = -torch.cholesky_solve(slope[..., None], factor)[..., 0]
-    promised = -(slope * step).sum(dim=1) - torch.einsum("ni,nij,nj->n", step, a, step) / 2
-    return step, promised
+    r, jt = secants(residual, u, row, width)
+    ladder = torch.tensor(LADDER).to(u)
+    rows = row.expand(len(ladder))
+    eye = torch.eye(len(u), device=u.device, dtype=u.dtype)
+
+    def potential(energy: Tensor, at: Tensor) -> Tensor:
+        whole = energy / (2 * std.square()) + at.square().sum(dim=-1) / 2
+        return whole.nan_to_num(nan=torch.inf)
+
+    energy = r.square().sum()
+    first = before = potential(energy, u)
+    for number in range(steps):
+        a = eye + jt @ jt.T / std.square()
+        slope = jt @ r / std.square() + u
+        tried = (damping * ladder).clamp(1e-6, 1e6)
+        more = (tried * a.diagonal().mean())[:, None, None] * eye
+        factor, _ = torch.linalg.cholesky_ex(a + more)
+        moves = -torch.cholesky_solve(slope[None, :, None].expand(len(ladder), -1, -1), factor)[
+            ..., 0
+        ]
+        ends = residual(u + moves, rows)
+        energies = ends.square().sum(dim=1)
+        values = potential(energies, u + moves)
+        best = values.argmin()
+        better = values[best] < before
+        move, end = moves[best], ends[best]
+        if number + 1 < steps:
+            missing = (end - r - jt.T @ move) / move.square().sum().clamp(min=1e-12)
+            jt = jt + (move[:, None] * missing).nan_to_num(0.0, 0.0, 0.0)
+        u, r = torch.where(better, u + move, u), torch.where(better, end, r)
+        energy = torch.where(better, energies[best], energy)
+        before = torch.where(better, values[best], before)
+        damping = torch.where(better, tried[best], tried[-1])
+    return Descent(u, energy, first - before, damping)

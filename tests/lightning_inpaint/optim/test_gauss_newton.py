@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_inpaint.optim.gauss_newton import curvature, damped_step, linearized, secants
+from lightning_inpaint.optim.gauss_newton import curvature, descend, linearized, secants
 
 GEN = torch.Generator().manual_seed(0)
 MATRIX = torch.randn(12, 5, generator=GEN, dtype=torch.float64)
@@ -33,34 +33,43 @@ def test_secants_are_the_jacobian_of_a_smooth_residual() -> None:
     torch.testing.assert_close(jt.T, exact, atol=1e-5, rtol=0)
 
 
-def test_a_linear_residual_is_solved_in_one_step() -> None:
-    u, rows, std = start(), torch.arange(4), torch.tensor([0.1, 0.2, 0.5, 1.0]).double()
-    at = linearized(linear, u, rows)
-    step, promised = damped_step(at, u, std, torch.zeros(4).double())
-    covariance = torch.linalg.inv(torch.eye(5) + MATRIX.T @ MATRIX / std.square()[:, None, None])
-    mean = (covariance @ (TARGETS @ MATRIX / std.square()[:, None])[..., None])[..., 0]
-    torch.testing.assert_close(u + step, mean, atol=1e-9, rtol=0)
+def potential(residual, u: Tensor, row: Tensor, std: Tensor) -> Tensor:
+    squares = residual(u[None], row[None]).square().sum()
+    return squares / (2 * std.square()) + u.square().sum() / 2
 
-    def potential(x: Tensor) -> Tensor:
-        squares = linear(x, rows).square().sum(dim=1)
-        return squares / (2 * std.square()) + x.square().sum(dim=1) / 2
 
-    torch.testing.assert_close(potential(u) - potential(u + step), promised, rtol=1e-7, atol=0)
+@pytest.mark.parametrize("row", range(4))
+def test_a_linear_residual_is_solved_at_once(row: int) -> None:
+    u, number, std = start()[row], torch.tensor(row), torch.tensor(0.3).double()
+    found = descend(linear, u, number, std, torch.tensor(1e-9).double(), steps=1)
+    covariance = torch.linalg.inv(torch.eye(5) + MATRIX.T @ MATRIX / std.square())
+    mean = covariance @ (MATRIX.T @ TARGETS[row]) / std.square()
+    torch.testing.assert_close(found.u, mean, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.energy, linear(found.u[None], number[None]).square().sum())
+    gain = potential(linear, u, number, std) - potential(linear, found.u, number, std)
+    torch.testing.assert_close(found.gain, gain)
+    square = linearized(linear, u[None], number[None]).square
     torch.testing.assert_close(
-        torch.linalg.inv(curvature(at.square, std)), covariance, rtol=1e-6, atol=1e-9
+        torch.linalg.inv(curvature(square, std[None]))[0], covariance, rtol=1e-6, atol=1e-9
     )
 
 
-@pytest.mark.parametrize("damping", [1e-2, 1.0, 1e3])
-def test_damping_shortens_the_step_and_keeps_it_downhill(damping: float) -> None:
-    u, rows, std = start(), torch.arange(4), torch.full((4,), 0.2).double()
-    at = linearized(bent, u, rows)
-    full, _ = damped_step(at, u, std, torch.zeros(4).double())
-    step, promised = damped_step(at, u, std, torch.full((4,), damping).double())
-    slope = at.slope / std.square()[:, None] + u
-    assert (step.norm(dim=1) < full.norm(dim=1)).all()
-    assert ((slope * step).sum(dim=1) < 0).all()
-    assert (promised > 0).all()
+def test_steps_without_a_jacobian_of_their_own_go_on_downhill() -> None:
+    u, row, std = start()[1], torch.tensor(1), torch.tensor(0.2).double()
+    damping = torch.tensor(1e-2).double()
+    gains = [float(descend(bent, u, row, std, damping, steps=n).gain) for n in (1, 2, 3, 6)]
+    assert 0 < gains[0] < gains[1] < gains[2] <= gains[3]
+
+
+def test_no_step_is_taken_uphill_nor_into_nothing() -> None:
+    def broken(u: Tensor, rows: Tensor) -> Tensor:
+        moved = (u != start()[0]).any(dim=1, keepdim=True)
+        return torch.where(moved, torch.nan, linear(u, rows))
+
+    u, row, std = start()[0], torch.tensor(0), torch.tensor(0.2).double()
+    found = descend(broken, u, row, std, torch.tensor(1e-2).double())
+    assert torch.equal(found.u, u)
+    assert found.gain == 0
 
 
 def test_rows_are_alone() -> None:

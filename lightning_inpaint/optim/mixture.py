@@ -1,0 +1,83 @@
+"""A mixture of Gaussians, one around each mode of a picture's posterior (Laplace's approximation)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..steady import elementwise
+
+__all__ = ["Mixture"]
+
+FLAT = 0.5  # power of the estimated weights: the estimates err by some nats
+LEAST = 1e-12
+
+
+class Mixture(NamedTuple):
+    """Densities ``sum_k w_k N(m_k, (L_k L_k^T)^-1)``, one per picture.
+
+    Attributes:
+        centre: (pictures, K, D), m.
+        factor: (pictures, K, D, D), L, lower triangular.
+        log_weight: (pictures, K), of weights that sum to 1.
+    """
+
+    centre: Tensor
+    factor: Tensor
+    log_weight: Tensor
+
+    @classmethod
+    def around(cls, u: Tensor, curvature: Tensor, slope: Tensor, value: Tensor) -> Mixture:
+        """The mixture of places near modes.
+
+        A weight is the square root of Laplace's estimate exp(-potential) det(curvature)^(-1/2), so that modes
+        of somewhat less weight are proposed, too.
+
+        Args:
+            u: (pictures, K, D), the places.
+            curvature: (pictures, K, D, D), of the potential there.
+            slope: (pictures, K, D), of the potential.
+            value: (pictures, K), of the potential.
+        """
+        factor, wrong = torch.linalg.cholesky_ex(curvature)
+        eye = torch.eye(u.shape[-1]).to(factor)
+        factor = torch.where((wrong == 0)[..., None, None], factor, eye)
+        step = torch.cholesky_solve(slope[..., None], factor)[..., 0]
+        fall = ((slope * step).sum(dim=-1) / 2).clamp(max=u.shape[-1])
+        size = elementwise(torch.log, factor.diagonal(dim1=-2, dim2=-1).clamp(min=LEAST)).sum(-1)
+        evidence = (FLAT * (fall - value - size)).nan_to_num(nan=-torch.inf)
+        none = (evidence == -torch.inf).all(dim=-1, keepdim=True)
+        weight = torch.log_softmax(torch.where(none, 0.0, evidence), dim=-1)
+        return cls(u - step, factor, weight)
+
+    def log_terms(self, u: Tensor) -> Tensor:
+        """log of w_k N(u; m_k, ...) but for (2 pi)^(-D/2), float64 (pictures, n, K), at ``u``
+        (pictures, n, D)."""
+        terms = []
+        for k in range(self.centre.shape[1]):
+            factor = self.factor[:, k].double()
+            away = (u.double() - self.centre[:, k : k + 1].double()) @ factor
+            size = factor.diagonal(dim1=-2, dim2=-1).clamp(min=LEAST).log().sum(-1)
+            weight = (self.log_weight[:, k].double() + size)[:, None]
+            terms.append(weight - away.square().sum(dim=-1) / 2)
+        return torch.stack(terms, dim=-1)
+
+    def draw(self, which: Tensor, numbers: Tensor) -> Tensor:
+        """Draws (pictures, chains, n, D).
+
+        Args:
+            which: (pictures, chains, n), uniform numbers that choose the modes.
+            numbers: (pictures, chains, n, D), standard normal.
+        """
+        edges = elementwise(torch.exp, self.log_weight.double()).cumsum(dim=-1)
+        edges = (edges / edges[:, -1:])[:, None, None]
+        choice = (edges < which[..., None]).sum(dim=-1)
+        flat = numbers.flatten(1, 2).mT
+        out = torch.zeros_like(numbers)
+        for k in range(self.centre.shape[1]):
+            away = torch.linalg.solve_triangular(self.factor[:, k].mT, flat, upper=True)
+            place = away.mT.view_as(numbers) + self.centre[:, k, None, None]
+            out = torch.where((choice == k)[..., None], place, out)
+        return out

@@ -1,0 +1,170 @@
+"""Draws around modes: jumps give modes their weights, and nothing moves the target once draws begin."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+from toys import Problem, prior_start
+
+from lightning_inpaint.optim import Search
+from lightning_inpaint.optim.mixture import Mixture
+
+SIGMA = 0.25
+
+
+def folded(u: Tensor) -> Tensor:
+    """One latent seen through a parabola: two modes, some 30 nats of barrier between them."""
+    return torch.stack([u[:, 0].square() + 0.08 * u[:, 0], 0.3 * u.sum(dim=1)], dim=1)
+
+
+TARGET = torch.tensor([2.0, 0.05])
+
+
+def quadrature() -> tuple[Tensor, Tensor]:
+    """Ticks of the folded latent and the posterior's weight of each; the other latent is Gaussian."""
+    grid = torch.linspace(-4, 4, 8001, dtype=torch.float64)
+    first = (grid.square() + 0.08 * grid - TARGET[0]).square() / (2 * SIGMA**2)
+    # 0.3 (a + b) seen with noise, b ~ N(0, 1): 0.3 a ~ N(target, sigma^2 + 0.09)
+    second = (0.3 * grid - TARGET[1]).square() / (2 * (SIGMA**2 + 0.09))
+    weight = (-first - second - grid.square() / 2).exp()
+    return grid, weight / weight.sum()
+
+
+def in_both_modes(pictures: int, chains: int) -> Problem:
+    """Chains that begin, half of them each, near the one mode and the other."""
+    start = prior_start(pictures * chains, 2)
+    start[:, 0] = torch.tensor([1.4, -1.4]).repeat(len(start) // 2)
+    return Problem(folded, TARGET, torch.ones(2), start)
+
+
+def drawn(problem: Problem, chains: int, **options) -> tuple[Search, Tensor]:
+    group = {**problem.group, "context": problem.context(chains=chains)}
+    sampler = Search([group], noise_std=SIGMA, **{"steps": 40, "trajectories": 40, **options})
+    return sampler, problem.run(sampler).double()
+
+
+def test_jumps_give_two_modes_their_weights() -> None:
+    sampler, ends = drawn(in_both_modes(300, 4), 4, steps=24, trajectories=24)
+    grid, weight = quadrature()
+    exact = float(weight[grid > 0].sum())
+    assert 0.55 < exact < 0.75
+    share = float((ends[:, 0] > 0).double().mean())
+    assert abs(share - exact) < 4 * (exact * (1 - exact) / len(ends)) ** 0.5
+    assert len(sampler.jumpers) == len(ends)
+    for side in (grid > 0, grid < 0):
+        inside = ends[(ends[:, 0] > 0) == bool(grid[side][-1] > 0), 0]
+        mean = float((weight[side] * grid[side]).sum() / weight[side].sum())
+        assert abs(float(inside.mean()) - mean) < 4 * float(inside.std()) / len(inside) ** 0.5
+
+
+def test_without_jumps_chains_stay_in_the_mode_that_they_began_in() -> None:
+    problem = in_both_modes(50, 4)
+    start = problem.u.detach().clone()
+    _, ends = drawn(problem, 4, jumps=0)
+    assert ((ends[:, 0] > 0) == (start[:, 0] > 0)).all()
+
+
+def test_chains_in_every_mode_at_once_stay_distributed() -> None:
+    """One draw from the posterior, moved by jumps and trajectories, is a draw."""
+    grid, weight = quadrature()
+    problem = in_both_modes(400, 2)
+    n = len(problem.u)
+    gen = torch.Generator().manual_seed(3)
+    first = grid[torch.multinomial(weight, n, replacement=True, generator=gen)].float()
+    precision = 1 + 0.09 / SIGMA**2
+    mean = 0.3 * (TARGET[1] - 0.3 * first) / SIGMA**2 / precision
+    second = mean + torch.randn(n, generator=gen) / precision**0.5
+    sampler, _ = drawn(problem, 2, steps=12, trajectories=12)
+    problem.u.data = torch.stack([first, second], dim=1)
+    sampler.here = None  # places written from outside
+    sampler.param_groups[0].update(steps=16, trajectories=16)  # four more draws
+    assert not sampler.adapting
+    for _ in range(4):
+        sampler.step(problem.closure)
+    moved = problem.u.detach().double()
+    for power in (1, 2, 3):
+        exact = float((weight * grid**power).sum())
+        error = float(moved[:, 0].pow(power).std()) / n**0.5
+        assert abs(float(moved[:, 0].pow(power).mean()) - exact) < 4 * error
+
+
+def test_many_latents_make_no_jumps() -> None:
+    """Where a Gaussian is nothing like the posterior, its proposals are not worth their pictures."""
+    gen = torch.Generator().manual_seed(1)
+    inner, outer = torch.randn(40, 40, generator=gen), torch.randn(40, 10, generator=gen)
+
+    def decode(u: Tensor) -> Tensor:
+        return torch.sin(torch.sin(u @ inner) @ outer)
+
+    start = prior_start(1, 40).expand(8, -1)
+    problem = Problem(decode, decode(start)[0], torch.ones(10), start)
+    group = {**problem.group, "context": problem.context(chains=4)}
+    sampler = Search([group], noise_std=0.05, steps=16, trajectories=16)
+    problem.run(sampler)
+    assert len(sampler.jumpers) == 0
+
+
+def test_what_chains_of_a_picture_share_is_theirs_alone() -> None:
+    whole, part = in_both_modes(4, 2), in_both_modes(4, 2)
+    _, together = drawn(whole, 2)
+    part.u.data, part.streams = part.u.data[2:4].clone(), part.streams.select(torch.arange(2, 4))
+    _, alone = drawn(part, 2)
+    torch.testing.assert_close(alone, together[2:4], rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_is_adapted_once_draws_begin() -> None:
+    problem = in_both_modes(6, 2)
+    group = {**problem.group, "context": problem.context(chains=2)}
+    sampler = Search([group], noise_std=SIGMA, steps=30, trajectories=30)
+    frozen = None
+    for step in range(30):
+        sampler.step(problem.closure)
+        if step == 14:
+            names = ("factor", "centre", "jumpers")
+            frozen = [getattr(sampler, name).clone() for name in names]
+            size = sampler.adaptation.frozen.clone()
+    assert frozen is not None
+    assert all(torch.equal(getattr(sampler, n), x) for n, x in zip(names, frozen, strict=True))
+    assert torch.equal(sampler.adaptation.frozen, size)
+
+
+def test_a_copy_jumps_on_bit_for_bit() -> None:
+    problem = in_both_modes(4, 2)
+    group = {**problem.group, "context": problem.context(chains=2)}
+    options = {"noise_std": SIGMA, "steps": 30, "trajectories": 30}
+    sampler = Search([group], **options)
+    for _ in range(20):
+        sampler.step(problem.closure)
+    state, where = copy.deepcopy(sampler.state_dict()), problem.u.detach().clone()
+    for _ in range(10):
+        sampler.step(problem.closure)
+    ends, problem.u.data = problem.u.detach().clone(), where
+    group = {**problem.group, "context": problem.context(chains=2)}
+    other = Search([group], **options)
+    other.load_state_dict(state)
+    for _ in range(10):
+        other.step(problem.closure)
+    assert torch.equal(problem.u.detach(), ends)
+
+
+@pytest.mark.parametrize("chains", [1, 3])
+def test_a_mixture_knows_the_density_of_its_draws(chains: int) -> None:
+    """E_q[p / q] = 1 for any density p."""
+    gen = torch.Generator().manual_seed(0)
+    root = torch.randn(1, 2, 3, 3, generator=gen) / 2
+    curvature = torch.eye(3) + root @ root.mT
+    u, slope = torch.randn(1, 2, 3, generator=gen), torch.randn(1, 2, 3, generator=gen)
+    mixture = Mixture.around(u, curvature, slope, torch.tensor([[1.0, 2.0]]))
+    torch.testing.assert_close(mixture.log_weight.exp().sum(), torch.tensor(1.0))
+    n = 40000
+    which = torch.rand(1, chains, n, generator=gen)
+    draws = mixture.draw(which, torch.randn(1, chains, n, 3, generator=gen)).flatten(1, 2)
+    log_q = torch.logsumexp(mixture.log_terms(draws), dim=2)[0]
+    # p: a Gaussian narrower than both, at their weighted mean
+    away = draws[0].double() - mixture.centre[0].mean(dim=0)
+    log_p = -away.square().sum(dim=1) / (2 * 0.3**2) - 3 * torch.tensor(0.3).double().log()
+    ratio = (log_p - log_q).exp()
+    assert abs(float(ratio.mean()) - 1) < 4 * float(ratio.std()) / len(ratio) ** 0.5
