@@ -57,7 +57,8 @@ def is_enlarged(background: Image.Image, original: Any) -> bool:
     return drawn.size == background.size and drawn.tobytes() == background.tobytes()
 
 
-# The editor says nothing about a file that the browser cannot show; this does, and keeps the picture.
+# The editor says nothing about a file that the browser cannot show; this does, and keeps the picture. It also
+# takes pasted pictures to the editor, wherever the focus is.
 WRONG_FILE = """
 () => {
   const say = name => {
@@ -87,8 +88,17 @@ WRONG_FILE = """
     document.addEventListener(name, event => {
       const file = event[files] && event[files].files[0];
       if (!file || (name === "drop" && !inEditor(event))) return;
-      if (!kind(file)) { event.stopImmediatePropagation(); event.preventDefault(); say(file.name); }
-      else createImageBitmap(file).then(quiet, () => say(file.name));
+      const input = document.querySelector("#editor input[type=file]");
+      const pasted = name === "paste" && kind(file) && input;
+      if (!kind(file) || pasted) { event.stopImmediatePropagation(); event.preventDefault(); }
+      if (!kind(file)) say(file.name);
+      else if (!pasted) createImageBitmap(file).then(quiet, () => say(file.name));
+      else {  // by itself the editor takes one only while it is empty
+        const box = new DataTransfer();
+        box.items.add(file);
+        input.files = box.files;
+        input.dispatchEvent(new Event("change", {bubbles: true}));
+      }
     }, true);
 }
 """

@@ -1,5 +1,6 @@
 """The page in a real browser, without network: paint, complete, stop, download, wrong file, keyboard, phone."""
 
+import base64
 import shutil
 import threading
 import zipfile
@@ -168,11 +169,24 @@ def test_a_file_that_is_no_picture_is_refused(small_page, tmp_path, name):
     small_page.wait_for_selector("#results img", timeout=120_000)
 
 
-def test_a_picture_from_a_file_is_completed(small_page, tmp_path):
+PASTE = """data => {
+  const bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0));
+  const box = new DataTransfer();
+  box.items.add(new File([bytes], "pasted.png", {type: "image/png"}));
+  const options = {clipboardData: box, bubbles: true, cancelable: true};
+  document.body.dispatchEvent(new ClipboardEvent("paste", options));
+}"""
+
+
+def test_pictures_are_opened_and_pasted(small_page, tmp_path):
+    """One from a file, then one from the clipboard over it, which is completed."""
+    Image.new("RGB", (30, 30), "teal").save(tmp_path / "first.png")
     photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(photo).save(tmp_path / "photo.png")
     small_page.wait_for_timeout(2000)  # the sample is in the editor
-    small_page.locator("#editor input[type=file]").first.set_input_files(tmp_path / "photo.png")
+    small_page.locator("#editor input[type=file]").first.set_input_files(tmp_path / "first.png")
+    small_page.wait_for_timeout(2000)
+    small_page.evaluate(PASTE, base64.b64encode((tmp_path / "photo.png").read_bytes()).decode())
     small_page.wait_for_timeout(2000)
     choose_mask(small_page, "center")
     chains(small_page, 1)
