@@ -3,10 +3,11 @@
 #   bash benchmarks/gpu.sh --data cifar10.zip --nvidia-repo CLONE --seed-repo CLONE
 # and the same on a CPU with tiny sizes, which shows that it works before a GPU is paid for:
 #   bash benchmarks/gpu.sh --rehearse
-# Parts: tests marked cuda (equality with the CPU among them), speed of the step loop, speed of training,
-# training until the time is up, evaluation of what was trained. Each has a time limit of its own, a file
-# in --out that grows while it runs, and a line in summary.txt when it ends; a part that fails or runs out
-# of time does not stop the next one. The last state is kept: the same --out goes on training from it.
+# Parts: tests marked cuda (equality with the CPU among them), speed of the step loop (the original
+# experiment's sampler, then the default's), speed of training, training until the time is up, evaluation of
+# what was trained. Each has a time limit of its own, a file in --out that grows while it runs, and a line in
+# summary.txt when it ends; a part that fails or runs out of time does not stop the next one. The last state is
+# kept: the same --out goes on training from it.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +17,7 @@ fail() { echo "gpu.sh: $1" >&2; exit 2; }
 while [ $# -gt 0 ]; do
   case $1 in
     --rehearse) rehearse=1; shift; continue ;;
-    --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     --out | --minutes | --data | --nvidia-repo | --seed-repo) ;;
     *) fail "$1 is unknown; pass --rehearse, --out, --minutes, --data, --nvidia-repo or --seed-repo." ;;
   esac
@@ -74,8 +75,8 @@ part() {
   "$python" -c 'import torch; print("torch", torch.__version__, "CUDA", torch.version.cuda)'
 } | tee "$out/summary.txt"
 
-# Every form is compiled anew: two presets of different samplers, not all.
-loop=(benchmarks/sampler.py --compiled --presets plugin default)
+# Rows are printed when all forms of a batch size are compiled: one preset at a time, the original's first.
+loop=(benchmarks/sampler.py --compiled)
 speed=(benchmarks/training_throughput.py --steps)
 # The file comes first: flags override what stands before them.
 train=(cli.py fit --config configs/train_gpu.yaml --trainer.default_root_dir "$out/training" --trainer.enable_progress_bar false
@@ -99,17 +100,17 @@ for k, name in enumerate(("ant", "bee")):
 PICTURES
   fi
   samples=16
-  loop+=(--batches 1 2 --precisions float32 bfloat16 --steps 2 --rounds 1)
+  loop+=(--batches 2 --steps 2 --rounds 1)
   speed+=(1 --batch_size 8 --channel_base 128 --discriminator_base 128 --dtype bfloat16)
   train+=(--model.channel_base 128 --model.discriminator_base 128
     --model.compile false --data.batch_size 8 --trainer.benchmark false --model.total_pictures 64
     --samples.every_n_steps 4 --checkpoint.every_n_train_steps 4 --export.every_n_steps 4)
-  limits=(120 300 60 60 60)
+  limits=(120 120 60 60 60 120)
 else
   loop+=(--device cuda --full --batches 8 256 512 1024 --precisions float32 bfloat16)
   speed+=(10 --batch_size 512 --channel_base 8192 --channel_max 256 --discriminator_base 8192
     --dtype bfloat16 --compile)
-  limits=(300 420 120 $((minutes * 60)) 150)
+  limits=(240 360 120 $((minutes * 60)) 150 150)
 fi
 [ -z "$nvidia" ] || loop+=(--nvidia-repo "$nvidia" --seed-repo "$seed")
 last=$out/training/checkpoints/last.ckpt
@@ -117,7 +118,8 @@ last=$out/training/checkpoints/last.ckpt
 
 export PYTHONPATH=.
 part 1-tests "${limits[0]}" "$python" -m pytest -m cuda -rs tests
-part 2-sampler "${limits[1]}" "$python" "${loop[@]}"
+part 2-sampler "${limits[1]}" "$python" "${loop[@]}" --presets plugin
+part 2-default "${limits[5]}" "$python" "${loop[@]}" --presets default
 part 3-throughput "${limits[2]}" "$python" "${speed[@]}"
 part 4-training "$(($(left) - limits[4] < limits[3] ? $(left) - limits[4] : limits[3]))" \
   "$python" "${train[@]}" --data.path "$data"

@@ -59,7 +59,7 @@ class EnergyDistance(nn.Module):
         labels, order = labels.sort(stable=True)
         rank = torch.arange(len(labels), device=labels.device) - torch.searchsorted(labels, labels)
         bank[labels, (seen[labels] + rank) % self.memory] = features[order].to(bank)
-        seen += torch.bincount(labels, minlength=len(seen))
+        seen += _counts(labels, len(seen))
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """Mean over samples of their mean distance to real ones less that to earlier samples.
@@ -71,9 +71,7 @@ class EnergyDistance(nn.Module):
             labels: (N,).
         """
         labels, order = labels.sort(stable=True)
-        counts = torch.bincount(
-            labels, minlength=len(self.real)
-        ).tolist()  # the one wait for a device
+        counts = _counts(labels, len(self.real)).tolist()  # waits for a device
         basis = self._basis()
         total = features.new_zeros(())
         kept = self.seen.clamp(max=self.memory)
@@ -89,7 +87,9 @@ class EnergyDistance(nn.Module):
     @torch.no_grad()
     def _basis(self) -> Tensor:
         """To groups of half-whitened directions, (width, width): narrow ones count, wide ones more."""
-        valid = (torch.arange(self.memory).to(self.seen) < self.seen[0, :, None])[:, :, None]
+        valid = (torch.arange(self.memory, device=self.seen.device) < self.seen[0, :, None])[
+            :, :, None
+        ]
         count = valid.sum(dim=1, keepdim=True).clamp(min=1)
         centred = (self.real - (self.real * valid).sum(dim=1, keepdim=True) / count) * valid
         rows = centred.flatten(0, 1)
@@ -102,7 +102,7 @@ class EnergyDistance(nn.Module):
         a, b = (x.unflatten(1, (-1, self.group)).transpose(0, 1) for x in (rows, bank))
         squares = a.square().sum(2)[:, :, None] + b.square().sum(2)[:, None]
         distances = torch.baddbmm(squares, a, b.mT, alpha=-2).clamp(min=1e-6).sqrt()
-        valid = torch.arange(len(bank)).to(count) < count
+        valid = torch.arange(len(bank), device=count.device) < count
         if self.near:
             whole = (distances.detach() * valid).sum() / (count * distances[..., 0].numel()).clamp(
                 min=1
@@ -110,3 +110,8 @@ class EnergyDistance(nn.Module):
             scale = self.near * whole.clamp(min=1e-6)
             distances = distances + 3 * scale * (1 - torch.exp(-distances / scale))
         return (distances.mean(dim=0) * valid).sum() / count.clamp(min=1)
+
+
+def _counts(labels: Tensor, classes: int) -> Tensor:
+    """How many rows each class has, (classes,); torch's bincount would wait for a device."""
+    return (labels[:, None] == torch.arange(classes, device=labels.device)).sum(dim=0)

@@ -14,7 +14,20 @@ from lightning_inpaint.inference.observation import Observation
 from lightning_inpaint.inference.posterior import Posterior
 from lightning_inpaint.inference.walk import walk
 from lightning_inpaint.noise import ChainStreams, Purpose
-from lightning_inpaint.optim import MAP, PluginDiffusion
+from lightning_inpaint.optim import (
+    HMC,
+    MAP,
+    AnnealedHMC,
+    Diffusion,
+    EllipticalSlice,
+    Langevin,
+    Particles,
+    PluginDiffusion,
+    Search,
+)
+from lightning_inpaint.optim.gauss_newton import damped_step, linearized
+from lightning_inpaint.steady import elementwise, product
+from lightning_inpaint.training.matching import EnergyDistance
 from tests.lightning_inpaint.inference.test_fast_paths import small
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -94,13 +107,72 @@ def test_energy_and_its_gradient(device, latents):
     assert relative(found_slope, slope) < 1e-4
 
 
-@pytest.mark.parametrize("sampler", [PluginDiffusion, MAP])
+@pytest.mark.parametrize("sampler", [PluginDiffusion, Diffusion, Langevin, MAP, EllipticalSlice])
 def test_walks(device, sampler):
-    generator = small().requires_grad_(False)
-    wanted = walked(sampler, 10, torch.device("cpu"), generator)
-    found = walked(sampler, 10, device, generator)
+    generator, noise = small().requires_grad_(False), "const" if sampler.exact else "random"
+    wanted = walked(sampler, 5, torch.device("cpu"), generator, noise=noise)
+    found = walked(sampler, 5, device, generator, noise=noise)
     assert relative(found.latents, wanted.latents) < 1e-3
     assert relative(found.energy, wanted.energy) < 1e-3
+
+
+@pytest.mark.parametrize("sampler", [HMC, AnnealedHMC, Particles, Search])
+def test_trajectories_arrive_alike(device, sampler):
+    """A test that is decided by rounding parts two chains for good: their energies compare."""
+    options: dict[str, int] = {"steps": 12, "leapfrog": 3}
+    if sampler is Search:
+        options |= {"steps": 16, "trajectories": 4, "screen": 8, "descent": 8, "newton": 3}
+    elif sampler is AnnealedHMC:
+        options["warm_up"] = 8
+    energies = []
+    for where in (torch.device("cpu"), device):
+        posterior, start = posterior_on(where, small().requires_grad_(False), noise="const")
+
+        def make(u, seated):
+            return sampler([seated.group(u, 2)], **options)
+
+        found = walk(posterior, make, together=2)
+        assert found.finite.all()
+        assert (found.energy < 0.9 * posterior.energy(start.detach()).mean()).all()
+        energies.append(float(found.energy.mean()))
+    assert energies[1] == pytest.approx(energies[0], rel=0.05)
+
+
+def test_jacobian_and_damped_step(device):
+    steps = []
+    for where in (torch.device("cpu"), device):
+        posterior, u = posterior_on(where, small().requires_grad_(False), noise="const")
+        rows = torch.arange(len(u), device=where)
+        at = linearized(posterior.residual, u.detach(), rows)
+        std, damping = (torch.full((len(u),), x, device=where) for x in (0.5, 0.1))
+        steps.append(damped_step(at, u.detach(), std, damping)[0].cpu())
+    assert relative(steps[1], steps[0]) < 1e-2  # secants divide rounding by their width
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_products_and_functions_that_do_not_know_their_batch(device, rows):
+    x, matrix, bias = torch.randn(rows, 33), torch.randn(33, 5), torch.randn(5)
+    wanted = torch.addmm(bias.double(), x.double(), matrix.double(), beta=0.5, alpha=2.0)
+    found = product(x.to(device), matrix.to(device), bias.to(device), beta=0.5, alpha=2.0)
+    assert relative(found, wanted) < 1e-6
+    assert relative(elementwise(torch.exp, x.to(device)), x.double().exp()) < 1e-6
+
+
+def test_energy_distance(device):
+    values = []
+    for where in (torch.device("cpu"), device):
+        memory = EnergyDistance(2, 32, memory=16, near=0.25).to(where)
+        stream = torch.Generator().manual_seed(0)
+        real, fake, shown = (torch.randn(24, 32, generator=stream).to(where) for _ in range(3))
+        labels = (torch.arange(24) % 2).to(where)
+        memory.remember(real, labels, real=True)
+        memory.remember(fake, labels, real=False)
+        shown.requires_grad_()
+        distance = memory(shown, labels)
+        values.append((distance.detach().cpu(), torch.autograd.grad(distance, shown)[0].cpu()))
+    (distance, slope), (found, found_slope) = values
+    torch.testing.assert_close(found, distance, rtol=1e-4, atol=1e-5)
+    assert relative(found_slope, slope) < 1e-3
 
 
 @pytest.mark.cuda
