@@ -53,10 +53,10 @@ class GeneratorTraining(pl.LightningModule):
         channel_max: Largest number of channels.
         noise_limit: Bound on the strength of the noise inputs, so that the picture lives in z; null
             for none.
-        start: Generator to go on from (a bundled name or a file, see ``predict``), of the same
-            settings; null starts from random weights.
-        start_discriminator: Discriminator to go on from, of the same settings: cifar10, that of the bundled
-            generator, or a file that export wrote; it needs no head_start. null starts from random weights.
+        start: Generator to go on from, of the same settings: cifar10, what the bundled generator's training
+            has come to since it was shipped, or a file (see ``predict``). null starts from random weights.
+        start_discriminator: Discriminator to go on from, of the same settings: cifar10, its opponent, or a
+            file that export wrote; it needs no head_start. null starts from random weights.
         features: Trained network whose activations the discriminator judges: efficientnet_lite0 or
             a model of torchvision (:func:`.pretrained.load_pyramid`); a generator that already draws
             pictures (``start``) learns many times faster so. null judges the pixels.

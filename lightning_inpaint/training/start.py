@@ -26,12 +26,13 @@ def start_from(generator: StyleGAN2Generator, name: str) -> None:
 
     Args:
         generator: to be trained.
-        name: bundled name or file, as ``--model.generator`` of ``predict`` takes it.
+        name: ``cifar10``, what the bundled generator's training has come to since it was shipped, or a file,
+            as ``--model.generator`` of ``predict`` takes it.
 
     Raises:
         UserError: it cannot be read, or its settings are other ones.
     """
-    other = load_generator(name)
+    other = load_generator(bundled_or_file(name, "generator"))
     if not isinstance(other, StyleGAN2Generator):
         raise ArgumentError(f"`start={name}` is no StyleGAN2 generator.")
     keys = (
@@ -56,10 +57,10 @@ def start_from(generator: StyleGAN2Generator, name: str) -> None:
     generator.load_state_dict(other.state_dict())
 
 
-def bundled_or_file(name: str, kind: str) -> Path:
-    """Where the bundled ``kind`` (discriminator, guide) called ``name`` lies, else ``name`` as a path."""
+def bundled_or_file(name: str, kind: str) -> str:
+    """Where the bundled ``kind`` (generator, discriminator, guide) called ``name`` lies, else ``name``."""
     bundled = BUNDLED / f"{name}-{kind}.safetensors"
-    return bundled if "/" not in name and bundled.is_file() else Path(name)
+    return str(bundled) if "/" not in name and bundled.is_file() else name
 
 
 def discriminator_path(generator: Path) -> Path:
@@ -86,7 +87,8 @@ def judge_from(discriminator: nn.Module, name: str) -> None:
 
     Args:
         discriminator: to be trained.
-        name: ``cifar10``, that of the bundled generator, or a file of :func:`save_discriminator`.
+        name: ``cifar10``, that of :func:`start_from`'s generator of this name, or a file of
+            :func:`save_discriminator`.
 
     Raises:
         UserError: it cannot be read, or belongs to other settings.

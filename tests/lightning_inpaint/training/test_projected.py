@@ -11,11 +11,12 @@ from torch import nn
 
 from lightning_inpaint.callbacks.training import ExportGenerator
 from lightning_inpaint.errors import UserError
+from lightning_inpaint.generators import load_generator
 from lightning_inpaint.generators.checkpoints.native import save_generator
 from lightning_inpaint.training.losses import hinge_discriminator_loss, hinge_generator_loss
 from lightning_inpaint.training.pretrained import FeaturePyramid, fold_padding, load_pyramid
 from lightning_inpaint.training.projected import Head, ProjectedDiscriminator
-from lightning_inpaint.training.start import BUNDLED, judge_from
+from lightning_inpaint.training.start import BUNDLED, bundled_or_file, judge_from, start_from
 from tests.features import TinyFeatures
 
 
@@ -292,6 +293,20 @@ def test_the_bundled_discriminator_fits_its_configuration():
     assert (net.scale0 != 1).all()
     assert net(torch.zeros(4, 3, 32, 32)).isfinite().all()
     assert (BUNDLED / "cifar10-discriminator.safetensors").stat().st_size < 4_000_000
+
+
+def test_the_bundled_training_goes_on_from_another_generator_than_is_shipped():
+    shipped, further = load_generator("cifar10"), load_generator("cifar10")
+    start_from(further, "cifar10")
+    assert further.config == shipped.config
+    assert bundled_or_file("https://there/g.safetensors", "generator").startswith("https://")
+    assert not torch.equal(*(g.synthesis.convolutions[0].weight for g in (shipped, further)))
+    z, labels = (
+        torch.randn(20, 512, generator=torch.Generator().manual_seed(0)),
+        torch.arange(20) % 10,
+    )
+    a, b = (g(z, labels, None) for g in (shipped, further))
+    assert (a - b).square().mean() < 0.5 * (a[:10] - a[10:]).square().mean()  # its relative
 
 
 def test_goes_on_from_a_discriminator_of_pixels(make, trainer, tmp_path):
