@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import cli
+from lightning_inpaint.commands.names import COMMANDS
 from lightning_inpaint.commands.predict import without_overwrite
-from lightning_inpaint.commands.program import COMMANDS
 from lightning_inpaint.generators import save_generator
 
 

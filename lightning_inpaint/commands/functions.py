@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 
 from ..errors import UserError
 from .mistakes import explain
-from .program import program
+from .names import program
 
 __all__ = ["function_parser", "run"]
 

@@ -14,7 +14,7 @@ from typing import Any
 from ..configs import preset_names
 from ..errors import UserError, did_you_mean
 from .jobs import JOBS, TRAINER, Job
-from .program import COMMANDS, program
+from .names import COMMANDS, program
 from .signatures import REQUIRED, Described, Option, described, table
 
 __all__ = ["described_options", "shown"]

@@ -13,7 +13,7 @@ from ..configs import find_config
 from ..errors import UserError
 from .jobs import JOBS
 from .mistakes import explain, imported
-from .program import program
+from .names import program
 
 __all__ = ["JobCLI", "JobParser", "import_path", "short_names"]
 

@@ -11,8 +11,8 @@ from pytorch_lightning.cli import LightningArgumentParser
 from .. import callbacks, datamodules
 from ..module import LatentInpainter
 from ..notices import quieten
+from .names import program
 from .parsing import JobCLI, JobParser
-from .program import program
 from .stopping import Interrupted
 
 

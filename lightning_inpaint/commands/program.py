@@ -9,34 +9,12 @@ from importlib import import_module
 from pathlib import Path
 
 from ..errors import ArgumentError, UserError, did_you_mean
+from . import help
+from .names import COMMANDS, program, usage
 from .stopping import Interrupted, stopping_on_signals
 
 # Huge pages for large tensors on a CPU, a quarter more speed at batch 64; torch reads it once.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-
-COMMANDS = {
-    "predict": "complete masked pictures (with no options: eight of the bundled generator's own)",
-    "fit": "train a generator on a folder, a zip or CIFAR-10",
-    "evaluate": "measure a generator against real pictures",
-    "generators": "list the generators known by name",
-    "convert": "write a checkpoint as a small, safe .safetensors file",
-    "sample": "draw a labelled grid of a generator's samples",
-    "app": "open a page to paint holes on, and complete them (needs gradio)",
-}
-
-
-def program() -> str:
-    """What the user has typed to get here: ``python cli.py`` or ``lightning-inpaint``."""
-    script = Path(sys.argv[0])
-    return f"python {script}" if script.name == "cli.py" else "lightning-inpaint"
-
-
-def usage() -> str:
-    """The text of ``--help`` without a command."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
-    closing = f"Each command explains its options: {program()} predict --help"
-    return "\n".join([f"usage: {program()} COMMAND [OPTIONS]", "", *lines, "", closing])
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -60,8 +38,6 @@ def main(args: Sequence[str] | None = None) -> int:
         return complain(f"{name!r} is no command: {hint}")
     try:
         with stopping_on_signals():
-            from . import help
-
             if help.shown(name, rest):
                 return 0
             status = import_module(f".{name}", __package__).main(rest)

@@ -13,8 +13,8 @@ from lightning_inpaint.commands.functions import function_parser
 from lightning_inpaint.commands.help import described_options
 from lightning_inpaint.commands.jobs import JOBS, PREDICT
 from lightning_inpaint.commands.mistakes import imported
+from lightning_inpaint.commands.names import COMMANDS
 from lightning_inpaint.commands.predict import PredictCLI
-from lightning_inpaint.commands.program import COMMANDS
 from lightning_inpaint.commands.signatures import REQUIRED, described
 from lightning_inpaint.optim import SAMPLERS
 
