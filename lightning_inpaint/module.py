@@ -71,7 +71,7 @@ class LatentInpainter(pl.LightningModule):
             your own it does nothing.
         sampler: The optimizer that walks (HMC, Langevin, ...) with its options: from Python also a short name,
             a class, or a callable that receives the latents. None is ByLatents: Search where z is all there
-            is, with at most 1024 values, and AnnealedHMC for more latents.
+            is, with at most 1024 values, and an annealed descent (MAP) for more latents.
         noise_std: Standard deviation of a known value around the generator's, pictures in [-1, 1]; less matches
             them more closely. null is the sampler's own. auto is for one that nobody knows: it is integrated
             out, for samplers that see energies alone.

@@ -15,7 +15,7 @@ from ..configs import preset_names
 from ..errors import UserError, did_you_mean
 from .jobs import JOBS, TRAINER, Job
 from .names import COMMANDS, program
-from .signatures import REQUIRED, Described, Option, described, table
+from .signatures import REQUIRED, Described, Option, described, literal, table
 
 __all__ = ["described_options", "shown"]
 
@@ -103,8 +103,11 @@ def _everything(command: str, job: Job, topics: Sequence[str]) -> str:
         if option in job.unchosen:
             about = described(f"{job.defaults[option]}")
             parts.append(_section(option, about, about.options))
-        for default in job.unchosen.get(option) or [_short(job, option)]:
-            parts.append(_chosen(job, option, default, brief=True))
+            for declared in map(literal, job.unchosen[option]):
+                own = declared.get("init_args", {})
+                parts.append(_chosen(job, option, declared["class_path"], True, own))
+        else:
+            parts.append(_chosen(job, option, _short(job, option), brief=True))
     for name, path in job.callbacks.items():
         if name not in topics:
             parts.append(_part(job, name, path, brief=True))
@@ -139,8 +142,10 @@ def _overview(command: str, option: str, names: Mapping[str, str]) -> str:
     return "".join(lines)
 
 
-def _chosen(job: Job, option: str, name: str, brief: bool = False) -> str:
-    """The section of a class that an option has chosen."""
+def _chosen(
+    job: Job, option: str, name: str, brief: bool = False, own: Mapping[str, Any] | None = None
+) -> str:
+    """The section of a class that an option has chosen, with its ``own`` defaults in place of the class's."""
     names = _choices(job, option)
     cls = next((key for key, path in names.items() if path.rpartition(".")[2] == name), name)
     path = names.get(cls, name)
@@ -150,7 +155,8 @@ def _chosen(job: Job, option: str, name: str, brief: bool = False) -> str:
     about = described(path)
     known = {names[key].rpartition(".")[2]: key for key in names}
     title = f"--{option} {known.get(about.name, name)}"
-    return _section(option, about, _visible(job, option, about.options), title, brief)
+    options = _with(_visible(job, option, about.options), own or {})
+    return _section(option, about, options, title, brief)
 
 
 def _part(job: Job, name: str, path: str, brief: bool = False) -> str:

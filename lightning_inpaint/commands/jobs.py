@@ -24,8 +24,8 @@ class Job:
         defaults: other defaults that differ from those of a class; of a choice, the class.
         linked: options that other options fill.
         seed: default of ``--seed_everything``.
-        unchosen: choices that the model makes where nothing is chosen, and what it chooses from; their default
-            is a class whose options may be given without it.
+        unchosen: choices that the model makes where nothing is chosen, and what it chooses from, by import
+            path; their default is a class whose options may be given without it.
     """
 
     own: str
@@ -49,7 +49,9 @@ PREDICT = Job(
             for name in ("GeneratedMasks", "FolderMasks", "CIFAR10Masks")
         },
     },
-    unchosen={"model.sampler": ("annealed_hmc", "search")},
+    unchosen={
+        "model.sampler": tuple(f"{_OURS}.optim.by_latents.{name}" for name in ("MANY", "FEW"))
+    },
     callbacks={"writer": f"{_OURS}.callbacks.CompletionWriter"},
     trainer={"logger": False, "enable_model_summary": False, "enable_checkpointing": False},
     defaults={

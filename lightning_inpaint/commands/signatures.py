@@ -15,7 +15,7 @@ import docstring_parser
 
 from ..errors import UserError
 
-__all__ = ["REQUIRED", "Described", "Option", "described", "table"]
+__all__ = ["REQUIRED", "Described", "Option", "described", "literal", "table"]
 
 REQUIRED = object()
 Definition = ast.ClassDef | ast.FunctionDef
@@ -92,6 +92,11 @@ def table(path: str) -> dict[str, str]:
         for key, item in zip(value.keys, value.values, strict=True)
         if key is not None
     }
+
+
+def literal(path: str) -> Any:
+    """The value of a constant that the source spells out."""
+    return ast.literal_eval(_find(*_split(path))[1])  # type: ignore[arg-type]
 
 
 def _split(path: str) -> tuple[str, str]:

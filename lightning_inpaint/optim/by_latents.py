@@ -19,7 +19,10 @@ __all__ = ["ByLatents"]
 
 MOST = 1024  # latents whose Jacobian is worth its pictures
 FEW = {"class_path": "Search"}
-MANY = {"class_path": "AnnealedHMC"}
+MANY = {
+    "class_path": "MAP",
+    "init_args": {"steps": 100, "noise_std": 0.03, "anchor": "start"},
+}
 
 
 class ByLatents(ChainOptimizer):
@@ -50,8 +53,8 @@ class ByLatents(ChainOptimizer):
             params: latents (N, D) or one group, see :class:`.base.ChainOptimizer`.
             few: the sampler where a chain has one block of at most 1024 latents, as ``class_path`` and
                 ``init_args``; null is Search.
-            many: the sampler where a chain has more of them, or noise maps or slack as well; null is
-                AnnealedHMC.
+            many: the sampler where a chain has more of them, or noise maps or slack as well; null is 100 steps
+                of MAP at noise_std .03, held to its start.
 
         Raises:
             ValueError: no such sampler, or an option that the chosen one does not have.

@@ -16,7 +16,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_page_runs_word_for_word(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    short = (configs.preset_path("fast").read_text()).replace("steps: 100", "steps: 10")
+    short = (configs.preset_path("fast").read_text()).replace("steps: 60", "steps: 10")
     Path("short.yaml").write_text(short)
     monkeypatch.setattr(configs, "preset_path", {"fast": Path("short.yaml")}.get)
     picture = np.random.default_rng(1).integers(0, 256, (24, 32, 3), dtype=np.uint8)

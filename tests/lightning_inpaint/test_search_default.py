@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lightning_inpaint import LatentInpainter, UserError
 from lightning_inpaint.completing import inpainter
-from lightning_inpaint.optim import AnnealedHMC, Search
+from lightning_inpaint.optim import MAP, Search
 
 
 class Wavy(nn.Module):
@@ -62,12 +62,13 @@ def test_completions_do_not_depend_on_their_batch() -> None:
 
 
 def test_native_networks_and_very_many_latents_are_not(tiny_generator) -> None:
-    assert LatentInpainter(tiny_generator).sampler.cls is AnnealedHMC
-    assert LatentInpainter(Wavy(1025)).sampler.cls is AnnealedHMC
+    assert LatentInpainter(tiny_generator).sampler.cls is MAP
+    assert LatentInpainter(Wavy(1025)).sampler.cls is MAP
 
 
 @pytest.mark.parametrize(
-    ("preset", "few", "many"), [("fast", "Search", "MAP"), ("exact", "Search", "AnnealedHMC")]
+    ("preset", "few", "many"),
+    [("default", "Search", "MAP"), ("fast", "Search", "MAP"), ("exact", "Search", "AnnealedHMC")],
 )
 def test_a_preset_means_something_for_either(preset, few, many, tiny_generator) -> None:
     assert inpainter(preset, Wavy()).sampler.name == few
@@ -75,9 +76,16 @@ def test_a_preset_means_something_for_either(preset, few, many, tiny_generator) 
     assert inpainter(preset, Wavy(), noise_std=0.3).noise_std == 0.3
 
 
+def test_the_default_preset_is_what_runs_without_one(tiny_generator) -> None:
+    for generator in (Wavy(), tiny_generator):
+        plain, preset = LatentInpainter(generator), inpainter("default", generator)
+        assert plain.sampler == preset.sampler
+        assert dict(plain.hparams) == dict(preset.hparams)
+
+
 def test_options_without_a_sampler_are_those_of_the_one_that_walks(tiny_generator) -> None:
     assert inpainter(None, Wavy(), sampler_options={"screen": 9}).sampler.options["screen"] == 9
-    with pytest.raises(UserError, match="AnnealedHMC has no option 'screen': it belongs to search"):
+    with pytest.raises(UserError, match="MAP has no option 'screen': it belongs to search"):
         inpainter(None, tiny_generator, sampler_options={"screen": 9})
     own = {"sampler.few": {}, "screen": 9}
     with pytest.raises(UserError, match="has no option"):

@@ -16,7 +16,7 @@ MISTAKES = [
     ("--trainer.accelrator cpu", "did you mean --trainer.accelerator?"),
     ("--model.samplr.steps 3", "did you mean --model.sampler.steps?"),
     ("--model.sampler hmc --model.sampler.stps 3", "of HMC: did you mean --model.sampler.steps?"),
-    ("--model.sampler.stop_psnr 3", "AnnealedHMC has no option 'stop_psnr': it belongs to map."),
+    ("--model.sampler.warm_up 3", "MAP has no option 'warm_up': it belongs to annealed_hmc."),
     ("--data FolderMasks --data.imags x", "of FolderMasks: did you mean --data.images?"),
     ("--trainer.logger CSVLogger --trainer.logger.savedir x", "--trainer.logger.save_dir?"),
     ("--trainer.logger.save_dir x", "needs a class before it: --trainer.logger CLASS."),
