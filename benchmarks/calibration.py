@@ -36,7 +36,7 @@ from lightning_inpaint.inference.latents import LatentSpace
 from lightning_inpaint.inference.observation import Observation
 from lightning_inpaint.inference.posterior import Posterior
 from lightning_inpaint.noise import ChainStreams, Purpose
-from lightning_inpaint.optim import HMC, ChainOptimizer, PluginDiffusion
+from lightning_inpaint.optim import HMC, ChainOptimizer, PluginDiffusion, Search
 
 PROJECTIONS = 4
 
@@ -128,6 +128,33 @@ def exact_sampler(args: argparse.Namespace, group: dict, draws: int) -> HMC:
     )
 
 
+class Untested(Search):
+    """Wrong on purpose: every trajectory is taken, whatever its energy error."""
+
+    exact = False
+
+    def _accepted(self, log_ratio: Tensor, chance: Tensor) -> Tensor:
+        return log_ratio.isfinite()
+
+
+ATTEMPTS = 6
+
+
+def search_sampler(args: argparse.Namespace, group: dict) -> Search:
+    """A search from prior draws and ``--trajectories`` after it, or one of those that are wrong on purpose."""
+    kind = Untested if args.wrong == "untested" else Search
+    narrow = 0.9 if args.wrong == "narrow" else 1.0
+    return kind(
+        [group],
+        steps=ATTEMPTS * 107 + args.trajectories,
+        trajectories=args.trajectories,
+        leapfrog=args.leapfrog,
+        noise_std=narrow * args.noise_std,
+        target_accept=args.target_accept,
+        jumps=args.jumps,
+    )
+
+
 def draws_of(
     args: argparse.Namespace, simulation: Simulation, directions: Tensor
 ) -> tuple[Tensor, ChainOptimizer]:
@@ -141,6 +168,12 @@ def draws_of(
     if args.sampler == "seed":
         sampler = PluginDiffusion([group], steps=500, temp=2 * args.noise_std**2)
         keep = {sampler.steps}
+    elif args.sampler == "search":
+        sampler = search_sampler(args, group)
+        apart = (sampler.trajectories - sampler.trajectories // 2) // (args.draws // args.chains)
+        if not apart:
+            raise SystemExit("--trajectories must be at least twice the draws of a chain")
+        keep = {sampler.steps - i * apart for i in range(args.draws // args.chains)}
     else:
         per_chain = args.draws // args.chains
         sampler = exact_sampler(args, group, per_chain * args.thin)
@@ -293,21 +326,31 @@ def main() -> None:
     parser.add_argument("--generator", default="cifar10")
     parser.add_argument("--latents", default="z+noise")
     parser.add_argument("--slack", type=float, default=0.05)
-    parser.add_argument("--sampler", choices=["hmc", "seed"], default="hmc")
+    parser.add_argument("--sampler", choices=["hmc", "search", "seed"], default="hmc")
     parser.add_argument("--noise_std", type=float, default=0.2)
     parser.add_argument("--hole", choices=["right_half", "center"], default="right_half")
     parser.add_argument("--simulations", type=int, default=200)
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--draws", type=int, default=9, help="L, posterior draws per simulation")
-    parser.add_argument("--chains", type=int, default=1, help="chains they come from (hmc)")
+    parser.add_argument("--chains", type=int, default=1, help="chains they come from (hmc, search)")
     parser.add_argument("--burn_in", type=int, default=100, help="trajectories, annealed")
     parser.add_argument("--start_std", type=float, default=5.0, help="sigma of the first one")
     parser.add_argument("--thin", type=int, default=8, help="trajectories between draws")
     parser.add_argument("--leapfrog", type=int, default=8)
+    parser.add_argument("--trajectories", type=int, default=200, help="of a search, half burn-in")
+    parser.add_argument("--target_accept", type=float, default=0.8, help="of a search")
+    parser.add_argument("--jumps", type=int, default=16, help="of a search")
+    parser.add_argument(
+        "--wrong",
+        choices=["untested", "narrow"],
+        help="a search that is wrong on purpose: no Metropolis test, or sigma 10 %% too small",
+    )
     parser.add_argument("--alternations", type=int, default=40)
     parser.add_argument("--step_size", type=float, default=0.1, help="of Geweke's test")
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
+    if args.sampler != "seed" and args.draws % args.chains:
+        parser.error(f"--draws ({args.draws}) must be a multiple of --chains ({args.chains})")
     if args.threads:
         torch.set_num_threads(args.threads)
     space = LatentSpace(load_generator(args.generator), args.latents, args.slack)

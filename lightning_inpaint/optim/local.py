@@ -267,7 +267,7 @@ class LocalDraws(ChainOptimizer):
             more = (self._homes(at) - extra).gather(1, home)[:, 0]
             ratio = torch.where(jumping, ratio + more, ratio)
             ratio = torch.where(ratio.isfinite(), ratio, -torch.inf)
-        accept = elementwise(torch.log, chance[:, 0]) < ratio
+        accept = self._accepted(ratio, chance[:, 0])
         probability = elementwise(torch.exp, ratio.clamp(max=0)).to(u)
         column = accept[:, None]
         self.latents.copy_(torch.where(column, at, u))
@@ -282,6 +282,10 @@ class LocalDraws(ChainOptimizer):
             self.accepted = self.accepted + probability
             self.divergent = self.divergent + (ratio < -DIVERGENT).to(u)
             self.tested += 1
+
+    def _accepted(self, log_ratio: Tensor, chance: Tensor) -> Tensor:
+        """(N,) the outcome of the Metropolis tests."""
+        return elementwise(torch.log, chance) < log_ratio
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Adds ``acceptance`` and ``divergences`` of the trajectories after the burn-in, ``step_size`` and the
