@@ -100,12 +100,18 @@ for k, name in enumerate(("ant", "bee")):
 PICTURES
   fi
   samples=16
-  loop+=(--batches 2 --steps 2 --rounds 1)
+  "$python" - "$out/small.safetensors" << 'NETWORK' || fail "the small network cannot be written to $out."
+import sys
+from lightning_inpaint.generators import save_generator
+from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
+save_generator(StyleGAN2Generator(16, 2, 16, 8, mapping_layers=2, channel_base=64, channel_max=8), sys.argv[1])
+NETWORK
+  loop+=(--generator "$out/small.safetensors" --batches 2 3 --precisions bfloat16 --steps 2 --rounds 1)
   speed+=(1 --batch_size 8 --channel_base 128 --discriminator_base 128 --dtype bfloat16)
   train+=(--model.channel_base 128 --model.discriminator_base 128
     --model.compile false --data.batch_size 8 --trainer.benchmark false --model.total_pictures 64
     --samples.every_n_steps 4 --checkpoint.every_n_train_steps 4 --export.every_n_steps 4)
-  limits=(120 120 60 60 60 120)
+  limits=(180 180 60 60 120 180)
 else
   loop+=(--device cuda --full --batches 8 256 512 1024 --precisions float32 bfloat16)
   speed+=(10 --batch_size 512 --channel_base 8192 --channel_max 256 --discriminator_base 8192
