@@ -47,7 +47,7 @@ def drawn(problem: Problem, chains: int, **options) -> tuple[Search, Tensor]:
 
 
 def test_jumps_give_two_modes_their_weights() -> None:
-    sampler, ends = drawn(in_both_modes(300, 4), 4, steps=24, trajectories=24)
+    sampler, ends = drawn(in_both_modes(120, 4), 4, steps=24, trajectories=24)
     grid, weight = quadrature()
     exact = float(weight[grid > 0].sum())
     assert 0.55 < exact < 0.75
@@ -70,7 +70,7 @@ def test_without_jumps_chains_stay_in_the_mode_that_they_began_in() -> None:
 def test_chains_in_every_mode_at_once_stay_distributed() -> None:
     """One draw from the posterior, moved by jumps and trajectories, is a draw."""
     grid, weight = quadrature()
-    problem = in_both_modes(400, 2)
+    problem = in_both_modes(250, 2)
     n = len(problem.u)
     gen = torch.Generator().manual_seed(3)
     first = grid[torch.multinomial(weight, n, replacement=True, generator=gen)].float()
