@@ -39,7 +39,7 @@ def walking():
 def test_a_walk_tells_how_far_it_is_and_what_came_of_it(request_, tmp_path):
     *moving, done = walk(request_)
     assert all(isinstance(event, Progress) for event in moving)
-    assert [event.done for event in moving] == list(range(1, 101))
+    assert [event.done for event in moving] == list(range(1, 61))
     assert 15 <= sum(event.preview is not None for event in moving) <= 25
     assert isinstance(done, Finished)
     known = HOLE == 0
