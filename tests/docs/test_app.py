@@ -50,10 +50,10 @@ def test_the_command_serves_the_page(monkeypatch):
 
 def test_the_numbers():
     pytest.importorskip("gradio", reason="gradio is not installed: pip install -e .[app]")
-    from lightning_inpaint.app import launch, page
+    from lightning_inpaint.app import launch, actions
 
-    assert f"{page.MOST} completions at most" in PAGE
-    assert f"{page.MOST_PIXELS / 1e6:.0f} megapixels" in PAGE
+    assert f"{actions.MOST} completions at most" in PAGE
+    assert f"{actions.MOST_PIXELS / 1e6:.0f} megapixels" in PAGE
     words = {8: "eight"}
     assert f"{words[launch.WAITING]} more may wait" in PAGE
 

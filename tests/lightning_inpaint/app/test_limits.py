@@ -6,8 +6,7 @@ from PIL import Image
 
 gradio = pytest.importorskip("gradio", reason="gradio is not installed: pip install -e .[app]")
 
-from lightning_inpaint.app import launch  # noqa: E402
-from lightning_inpaint.app import page as pages  # noqa: E402
+from lightning_inpaint.app import actions, launch  # noqa: E402
 from lightning_inpaint.app.canvas import editor_value  # noqa: E402
 from lightning_inpaint.generators import save_generator  # noqa: E402
 
@@ -15,7 +14,7 @@ from lightning_inpaint.generators import save_generator  # noqa: E402
 @pytest.fixture
 def page(tiny_generator, tmp_path):
     save_generator(tiny_generator, tmp_path / "g.safetensors", "float32")
-    return pages.Page([str(tmp_path / "g.safetensors")], tmp_path)
+    return actions.Page([str(tmp_path / "g.safetensors")], tmp_path)
 
 
 def controls(page, size=(12, 10), chains=2, seed=0, **other):
@@ -32,14 +31,14 @@ def test_a_request_says_what_the_controls_say(page):
     assert asked.mask.sum() == 255 * 4 * 5
 
 
-@pytest.mark.parametrize("chains", [0, pages.MOST + 1])
+@pytest.mark.parametrize("chains", [0, actions.MOST + 1])
 def test_the_number_of_completions_is_limited(page, chains):
-    with pytest.raises(gradio.Error, match=f"must be 1 to {pages.MOST}"):
+    with pytest.raises(gradio.Error, match=f"must be 1 to {actions.MOST}"):
         page.request(*controls(page, chains=chains))
 
 
 def test_the_size_is_limited(page, monkeypatch):
-    monkeypatch.setattr(pages, "MOST_PIXELS", 100)
+    monkeypatch.setattr(actions, "MOST_PIXELS", 100)
     with pytest.raises(gradio.Error, match=r"more than .* megapixels: scale it down"):
         page.request(*controls(page))
 
@@ -88,11 +87,11 @@ def test_no_visitor_has_a_file_that_another_reads_written_anew(page):
 
 def test_an_example_is_ready_to_be_completed(page):
     """Those by class where the generator has the classes, else samples by number."""
-    bundled = pages.Page(["cifar10"], page.folder)
-    assert all(each[0] in bundled.classes("cifar10") for each in pages.EXAMPLES.values())
-    assert bundled.examples("cifar10") == pages.EXAMPLES
-    assert page.examples(page.generators[0]) == pages.ANYWHERE
-    for name in pages.ANYWHERE:
+    bundled = actions.Page(["cifar10"], page.folder)
+    assert all(each[0] in bundled.classes("cifar10") for each in actions.EXAMPLES.values())
+    assert bundled.examples("cifar10") == actions.EXAMPLES
+    assert page.examples(page.generators[0]) == actions.ANYWHERE
+    for name in actions.ANYWHERE:
         editor, picture = page.example(page.generators[0], name)
         asked = page.request(editor, picture, *controls(page)[2:])
         assert asked.mask.shape == (picture.height, picture.width)
