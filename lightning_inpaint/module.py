@@ -171,7 +171,7 @@ class LatentInpainter(pl.LightningModule):
         self._compiler = StepCompiler() if compile else None
         self.precision: Precision = precision
         self.near: Tensor | None = None
-        self._banks: dict[int, PriorBank] = {}
+        self._bank: PriorBank | None = None
         self._split = BatchSplitter()
         self._numbers = PictureNumbers()
 
@@ -221,33 +221,29 @@ class LatentInpainter(pl.LightningModule):
 
     def _complete(self, batch: dict[str, Any], batch_idx: int) -> Completions:
         streams = ChainStreams.grid(self.seed, batch["id"], self.chains, self.device)
-        labels = chain_labels(
-            batch, streams, self.generator, lambda: self._bank(self.warm_start or 64)
-        )
+        labels = chain_labels(batch, streams, self.generator, self._prior_bank)
         observation = Observation.of(batch["image"], batch["mask"], labels, self.chains)
         if self._discrepancy is not None:
-            observation = self._discrepancy.observed(observation)
-
-        def posterior_of(seen: Observation, own: ChainStreams, **fast: Any) -> Posterior:
-            return Posterior(
-                self.space,
-                seen,
-                own,
-                self.noise_inputs,
-                noise_std=self.noise_std,
-                marginal=self._marginal,
-                discrepancy=self._discrepancy,
-                **fast,
-            )
+            observation = self._discrepancy.observed(observation, self.chains)
+        posterior = Posterior(
+            self.space,
+            observation,
+            streams,
+            self.noise_inputs,
+            self._compiler,
+            self.precision,
+            self.noise_std,
+            self._marginal,
+            self._discrepancy,
+        )
 
         def again(rows: Tensor, attempt: int) -> Walk:
             pictures = [batch["id"][row // self.chains] for row in rows.tolist()]
             numbers = [chain_number(row % self.chains, attempt) for row in rows.tolist()]
             others = ChainStreams(self.seed, pictures, numbers, self.device)
-            return self._walk(posterior_of(observation.select(rows), others), None, 0.5**attempt)
+            chosen = posterior.over(observation.select(rows), others, plain=True)
+            return self._walk(chosen, None, 0.5**attempt)
 
-        fast = {"compiler": self._compiler, "precision": self.precision}
-        posterior = posterior_of(observation, streams, **fast)
         report = report_to_callbacks(self, posterior, batch, batch_idx)
         walked = self._walk(posterior, report)
         walked, status = restart_failed(walked, again, self._together)
@@ -264,16 +260,14 @@ class LatentInpainter(pl.LightningModule):
         self._numbers.seen += len(ready["id"])
         return ready
 
-    def _bank(self, draws: int) -> PriorBank:
-        if draws not in self._banks:
-            self._banks[draws] = PriorBank(self.space, draws)
-        return self._banks[draws]
+    def _prior_bank(self) -> PriorBank:
+        if self._bank is None:
+            self._bank = PriorBank(self.space, self.warm_start or 64)
+        return self._bank
 
     def _start(self, posterior: Posterior) -> Tensor:
-        if self.warm_start:
-            start = bank_draws(posterior, self._bank(self.warm_start))
-        else:
-            start = prior_draws(posterior)
+        banked = self.warm_start > 0
+        start = bank_draws(posterior, self._prior_bank()) if banked else prior_draws(posterior)
         return start if self.near is None else moved_near(start, self.near)
 
     def _walk(self, posterior: Posterior, report: Report | None, step_scale: float = 1.0) -> Walk:

@@ -70,9 +70,10 @@ class Discrepancy:
             found.append(torch.cholesky_inverse(torch.linalg.cholesky(square)))
         return torch.stack(found).float()
 
-    def observed(self, observation: Observation) -> Observation:
-        """The observation with its :meth:`gain`."""
-        return observation._replace(gain=self.gain(observation.known))
+    def observed(self, observation: Observation, chains: int = 1) -> Observation:
+        """The observation with its :meth:`gain`, ``chains`` neighbouring rows a picture."""
+        gain = self.gain(observation.known[::chains])
+        return observation._replace(gain=gain.repeat_interleave(chains, dim=0))
 
     def coefficients(self, pictures: Tensor, seen: Observation) -> Tensor:
         """c, (N, C, k): the field's most probable coefficients for pictures (N, C, side, side)."""

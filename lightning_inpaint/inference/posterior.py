@@ -80,19 +80,26 @@ class Posterior:
         """The parameter group a sampler is made of, of the chains ``u`` (N, D); see :meth:`context`."""
         return {"params": [u], "context": self.context(chains)}
 
-    def select(self, rows: Tensor) -> Posterior:
-        """The posterior of the chains ``rows`` (indices), in this order."""
+    def over(
+        self, observation: Observation, streams: ChainStreams, *, plain: bool = False
+    ) -> Posterior:
+        """The same posterior of other chains; ``plain`` leaves out what makes it fast (compiler, precision)."""
         return Posterior(
             self.space,
-            self.observation.select(rows),
-            ChainStreams.of_names(self.streams.names[rows]),
+            observation,
+            streams,
             self.noise_inputs,
-            self.compiler,
-            self.precision,
+            None if plain else self.compiler,
+            "float32" if plain else self.precision,
             self.noise_std,
             self.marginal,
             self.discrepancy,
         )
+
+    def select(self, rows: Tensor) -> Posterior:
+        """The posterior of the chains ``rows`` (indices), in this order."""
+        streams = ChainStreams.of_names(self.streams.names[rows])
+        return self.over(self.observation.select(rows), streams)
 
     @property
     def unit(self) -> int:
@@ -140,7 +147,7 @@ class Posterior:
 
     def _energy(self, pictures: Tensor) -> Tensor:
         if self.discrepancy is not None:
-            return self.discrepancy.residual(pictures, self.observation).square().sum(dim=1)
+            return self._residual(pictures).square().sum(dim=1)
         return masked_squared_error(pictures, self.observation.target, self.observation.known)
 
     def energy(self, u: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -291,15 +298,7 @@ class CompiledClosure:
             own = Observation(target, known, None)._replace(
                 **dict(zip(present, others, strict=True))
             )
-            streams = ChainStreams.of_names(names)
-            inner = Posterior(
-                outer.space,
-                own,
-                streams,
-                outer.noise_inputs,
-                marginal=outer.marginal,
-                discrepancy=outer.discrepancy,
-            )
+            inner = outer.over(own, ChainStreams.of_names(names), plain=True)
             inner.calls, *rest = given[count:]
             return step(inner, u, *rest)
 

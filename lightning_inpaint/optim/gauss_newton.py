@@ -24,6 +24,7 @@ __all__ = [
     "Residual",
     "curvature",
     "descend",
+    "descent_pictures",
     "linearized",
     "residuals",
     "secants",
@@ -112,6 +113,11 @@ class Descent(NamedTuple):
     damping: Tensor
 
 
+def descent_pictures(size: int, steps: int = STEPS) -> int:
+    """Pictures that :func:`descend` makes in ``size`` latents."""
+    return size + 1 + steps * len(LADDER)
+
+
 @torch.no_grad()
 def descend(
     residual: Residual,
@@ -125,8 +131,8 @@ def descend(
     """Damped Gauss-Newton steps of one chain with one Jacobian, mended after each by Broyden's rank-one update.
 
     A step tries :data:`LADDER` dampings at once and takes the best point, if it is better than where the chain
-    is. What was tried teaches the Jacobian either way (Broyden 1965, Math. Comp. 19). Costs
-    D + 1 + steps x len(LADDER) pictures.
+    is. What was tried teaches the Jacobian either way (Broyden 1965, Math. Comp. 19).
+    :func:`descent_pictures` says what it costs.
 
     Args:
         residual: see :data:`Residual`.

@@ -14,7 +14,7 @@ from .adaptation import StepAdaptation
 from .base import ChainOptimizer, Closure
 from .gauss_newton import curvature, linearized, residuals
 from .hmc import DIVERGENT, Point, log_accept, trajectory
-from .mixture import Mixture
+from .mixture import Mixture, chosen
 
 __all__ = ["LocalDraws"]
 
@@ -188,14 +188,11 @@ class LocalDraws(ChainOptimizer):
         none = ~weight.isfinite().any(dim=1)
         weight[:, 0] = torch.where(none, 0.0, weight[:, 0])
         share = elementwise(torch.exp, weight - weight.amax(dim=1, keepdim=True))
-        edges = share.cumsum(dim=1)
-        chance = which[rows, :1] * edges[:, -1:]
-        choice = (edges < chance).sum(dim=1).clamp(max=self.jumps)
-        chosen = choice[:, None, None].expand(-1, 1, size)
-        self.latents[rows] = places.gather(1, chosen)[:, 0]
+        choice = chosen(share, which[rows, :1])[..., None].expand(-1, 1, size)
+        self.latents[rows] = places.gather(1, choice)[:, 0]
         self.spent[rows] += self.jumps / PICTURES
         self.here = None
-        return (1 - share[:, 0] / edges[:, -1]).to(u)
+        return (1 - share[:, 0] / share.cumsum(dim=1)[:, -1]).to(u)
 
     def _homes(self, u: Tensor) -> Tensor:
         """(N, modes) log responsibilities of the modes for the chains at ``u``."""
@@ -238,8 +235,7 @@ class LocalDraws(ChainOptimizer):
         if len(self.jumpers):
             assert self.modes is not None
             extra = self._homes(u)
-            edges = elementwise(torch.exp, extra).cumsum(dim=1)
-            home = (edges < chance[:, 2:] * edges[:, -1:]).sum(dim=1, keepdim=True)
+            home = chosen(elementwise(torch.exp, extra), chance[:, 2:])
             centres = self.modes[0].repeat_interleave(self.company, 0)
             own = centres.gather(1, home[..., None].expand(-1, -1, u.shape[1]))[:, 0]
             jumping = torch.zeros_like(self.arrived).index_fill(0, self.jumpers, True)

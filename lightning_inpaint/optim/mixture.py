@@ -9,10 +9,16 @@ from torch import Tensor
 
 from ..steady import elementwise
 
-__all__ = ["Mixture"]
+__all__ = ["Mixture", "chosen"]
 
 FLAT = 0.5  # power of the estimated weights: the estimates err by some nats
 LEAST = 1e-12
+
+
+def chosen(weight: Tensor, uniform: Tensor) -> Tensor:
+    """Indices (..., n) drawn by weights (..., K), not negative, with ``uniform`` numbers (..., n)."""
+    edges = weight.cumsum(dim=-1)[..., None, :]
+    return (edges < uniform[..., None] * edges[..., -1:]).sum(dim=-1)
 
 
 class Mixture(NamedTuple):
@@ -71,9 +77,8 @@ class Mixture(NamedTuple):
             which: (pictures, chains, n), uniform numbers that choose the modes.
             numbers: (pictures, chains, n, D), standard normal.
         """
-        edges = elementwise(torch.exp, self.log_weight.double()).cumsum(dim=-1)
-        edges = (edges / edges[:, -1:])[:, None, None]
-        choice = (edges < which[..., None]).sum(dim=-1)
+        weight = elementwise(torch.exp, self.log_weight.double())
+        choice = chosen(weight[:, None], which)
         flat = numbers.flatten(1, 2).mT
         out = torch.zeros_like(numbers)
         for k in range(self.centre.shape[1]):

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..noise import Purpose
 from ..steady import elementwise
 from .base import Closure, require_decays, require_positive
-from .gauss_newton import LADDER, STEPS, descend, residuals
+from .gauss_newton import descend, descent_pictures, residuals
 from .local import PICTURES, LocalDraws
 from .mode import cosine_rate
 
@@ -159,7 +159,7 @@ class Search(LocalDraws):
             return self.screen // PICTURES
         if place <= self.descent:
             return 1
-        return (self.latents.shape[1] + 1 + STEPS * len(LADDER)) // PICTURES
+        return descent_pictures(self.latents.shape[1]) // PICTURES
 
     def scale_step(self, factor: float) -> None:
         """Another rate of Adam."""
@@ -272,7 +272,7 @@ class Search(LocalDraws):
         )
         self.latents[rows], self.seen[rows], self.damping[rows] = u, energy, damping
         self.settled[rows], self.stalled[rows] = settled, stalled
-        self.spent[rows] += (u.shape[1] + 1 + STEPS * len(LADDER)) / PICTURES
+        self.spent[rows] += descent_pictures(u.shape[1]) / PICTURES
 
     def _judge(self) -> None:
         """Keep the best end of all attempts by its potential, and see who has arrived."""

@@ -318,7 +318,8 @@ class GeneratorTraining(pl.LightningModule):
             return loss
         # Moved but whole, as the guide was trained.
         shown = diff_augment(fake, "translation", 1.0, draws.stream(3))
-        moved = diff_augment(real, "translation", 1.0, draws.stream(4))
+        matched = self.energy is not None or self.feature_energy is not None
+        moved = diff_augment(real, "translation", 1.0, draws.stream(4)) if matched else real
         if self.guide is not None and labels is not None:
             logits, features = self.guide(shown)
             cross_entropy = self.guide.cross_entropy(logits, labels)
