@@ -50,7 +50,7 @@ def test_the_command_serves_the_page(monkeypatch):
 
 def test_the_numbers():
     pytest.importorskip("gradio", reason="gradio is not installed: pip install -e .[app]")
-    from lightning_inpaint.app import launch, actions
+    from lightning_inpaint.app import actions, launch
 
     assert f"{actions.MOST} completions at most" in PAGE
     assert f"{actions.MOST_PIXELS / 1e6:.0f} megapixels" in PAGE
