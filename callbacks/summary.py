@@ -10,6 +10,7 @@ from typing import Any
 from pytorch_lightning import Trainer
 
 from ..errors import UserError, worded
+from ..inference.agreement import FEWEST_DRAWS
 from .finish import Finisher
 from .result import RunResult
 
@@ -37,13 +38,12 @@ class Summary(Finisher):
 
     def finish(self, trainer: Trainer, run: RunResult) -> None:
         self.result = run
-        sampler = getattr(trainer.lightning_module, "sampler", None)
-        name = getattr(sampler, "name", None)
-        print(summary_text(run, self.failures, name), flush=True)
+        print(summary_text(run, self.failures, trainer.lightning_module), flush=True)
 
 
-def summary_text(run: RunResult, failures: int = 10, sampler: str | None = None) -> str:
-    """The summary, one fact per line."""
+def summary_text(run: RunResult, failures: int = 10, module: Any = None) -> str:
+    """The summary, one fact per line; ``module`` is what completed the pictures."""
+    sampler = getattr(getattr(module, "sampler", None), "name", None)
     best = {row["id"]: row for row in reversed(run.rows)}  # the first row of a picture is its best
     psnr = [row["known_psnr"] for row in best.values() if row["known_psnr"] is not None]
     status = Counter(row["status"].partition(":")[0] for row in run.rows)
@@ -66,7 +66,8 @@ def summary_text(run: RunResult, failures: int = 10, sampler: str | None = None)
     if diverged:
         words = "trajectories whose energy error is above 1000 (divergences in energies.csv)"
         lines.append(f"  {_count(diverged, 'chain')} with {words}: take a smaller step_size")
-    lines += [*_inferred(best.values()), *_disagreement(best.values()), *_notes(best.values())]
+    lines += [*_inferred(best.values()), *_disagreement(best.values())]
+    lines += [*_no_agreement(run.rows, module), *_notes(best.values())]
     lines += _failures(run, failures)
     return "\n".join([*lines, *_files(run), ""])
 
@@ -116,6 +117,27 @@ def _disagreement(pictures: Iterable[dict[str, Any]]) -> list[str]:
         f"median {median(rhat):.2f}):\n    take completions for examples, not their shares for "
         "probabilities, or walk longer, at a larger noise_std (docs/sampling.md)"
     ]
+
+
+def _no_agreement(rows: list[dict[str, Any]], module: Any) -> list[str]:
+    """Why several chains a picture have no R-hat: what is not there raises a question, too."""
+    sampler = getattr(module, "sampler", None)
+    several = any(count > 1 for count in Counter(row["id"] for row in rows).values())
+    if sampler is None or not several or any(row.get("rhat") is not None for row in rows):
+        return []
+    exact = worded("`config=exact`", "")
+    if not sampler.draws:
+        kind = "" if sampler.cls.exact else "approximate, "
+        what = f"{kind}one completion per chain and no draws before it; {exact} makes draws"
+    elif sampler.draws < FEWEST_DRAWS:
+        what = f"{_count(sampler.draws, 'draw')} per chain, at least {FEWEST_DRAWS} are needed: more steps"
+    elif getattr(module, "noise_inputs", None) == "random":
+        what = (
+            f"noise maps are drawn anew at each step; {worded('`noise_inputs=const`')} keeps them"
+        )
+    else:
+        return []
+    return [f"  no R-hat or effective sample size of {sampler.name}: {what}"]
 
 
 def _notes(pictures: Iterable[dict[str, Any]]) -> list[str]:

@@ -121,6 +121,12 @@ class SamplerSpec(NamedTuple):
         return self([_stand_in()]).stops
 
     @property
+    def draws(self) -> int:
+        """Steps of a chain whose states are draws; 0 = none, or only the last (see ``draws_from``)."""
+        made = self([_stand_in()])
+        return 0 if made.draws_from is None else made.steps - made.draws_from
+
+    @property
     def needs_std(self) -> bool:
         """Whether sigma has to be known; see :class:`.base.ChainOptimizer`."""
         made = self([_stand_in()])

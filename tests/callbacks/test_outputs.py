@@ -23,7 +23,8 @@ from lightning_inpaint.callbacks.chart import energy_chart, heat
 from lightning_inpaint.callbacks.imaging import without_alpha
 from lightning_inpaint.callbacks.uncertainty import RunningSpread, posterior_spread, spread_view
 from lightning_inpaint.callbacks.variation import principal_variation
-from lightning_inpaint.errors import UserError
+from lightning_inpaint.errors import UserError, speak_of_flags
+from lightning_inpaint.optim import SAMPLERS, SamplerSpec
 from tests.callbacks.made_up import files_below
 
 COLUMNS = (
@@ -203,6 +204,47 @@ def test_summary_says_when_chains_disagree(tmp_path, predict, made_up, capsys):
         predict([CompletionWriter(str(folder)), Summary()], module=made_up(chains=2, rhat=rhat))
         out = capsys.readouterr().out
         assert (words in out) if words else ("disagree" not in out)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "options", "noise", "words"),
+    [
+        (
+            "map",
+            {},
+            "const",
+            "of MAP: approximate, one completion per chain and no draws before it; --config exact",
+        ),
+        (
+            "search",
+            {"trajectories": 0},
+            "const",
+            "of Search: one completion per chain and no draws",
+        ),
+        ("particles", {}, "const", "of Particles: one completion per chain and no draws"),
+        ("hmc", {"steps": 10}, "const", "of HMC: 5 draws per chain, at least 8 are needed"),
+        ("langevin", {}, "random", "at each step; --model.noise_inputs const keeps them"),
+        ("hmc", {"steps": 100}, "const", None),
+    ],
+)
+def test_summary_says_why_there_is_no_rhat(
+    tmp_path, predict, made_up, capsys, sampler, options, noise, words
+):
+    module = made_up(chains=2)
+    module.sampler = SamplerSpec.of(sampler, SAMPLERS, **options)
+    module.noise_inputs = noise
+    speak_of_flags()
+    predict([CompletionWriter(str(tmp_path)), Summary()], module=module)
+    out = capsys.readouterr().out
+    assert (words or "") in out
+    assert ("no R-hat" in out) == (words is not None)
+
+
+def test_summary_of_one_chain_says_nothing_of_rhat(tmp_path, predict, made_up, capsys):
+    module = made_up(chains=1)
+    module.sampler = SamplerSpec.of("map", SAMPLERS)
+    predict([CompletionWriter(str(tmp_path)), Summary()], module=module)
+    assert "R-hat" not in capsys.readouterr().out
 
 
 def test_notes_of_pictures_are_kept_and_counted(tmp_path, predict, made_up_data, capsys):
