@@ -145,6 +145,19 @@ class JobCLI(LightningCLI):
         """Parse the words; they are never those of another program."""
         self.config = parser.parse_args(args)
 
+    def instantiate_classes(self) -> None:
+        """Make the model, the pictures and the trainer.
+
+        Raises:
+            UserError: one of them does not accept its options.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:  # the parser's, around what the class of an option has said
+            if isinstance(error.__cause__, UserError):
+                raise error.__cause__ from None
+            raise
+
     def instantiate_trainer(self, **options: Any) -> Any:
         """The trainer.
 

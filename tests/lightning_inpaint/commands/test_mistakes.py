@@ -45,6 +45,12 @@ MISTAKES = [
     ("--trainer.devices none", "--trainer.devices none:"),
     ("--trainer.max_epochs x", "--trainer.max_epochs is x, and must be a whole number or null."),
 ]
+REFUSED = [  # by the class itself, when it is made
+    ("--data.num 0", "--data.num is 0, and must be at least 1."),
+    ("--data.num_workers -1", "--data.num_workers is -1, and must be at least 0."),
+    ("--data FolderMasks --data.images x --data.batch_size 0", "--data.batch_size is 0"),
+    ("--data CIFAR10Masks --data.split valid", "--data.split is valid, and must be test or train."),
+]
 SETTINGS = [
     ("model: {chians: 3}", "--model.chians is no option: did you mean --model.chains?"),
     ("modle: {chains: 3}", "--modle.chains is no option: did you mean --model.chains?"),
@@ -72,6 +78,11 @@ def sentence(capsys, *words):
 
 @pytest.mark.parametrize(("words", "text"), MISTAKES)
 def test_on_the_command_line(words, text, capsys):
+    assert text in sentence(capsys, "predict", *words.split())
+
+
+@pytest.mark.parametrize(("words", "text"), REFUSED)
+def test_of_the_pictures_class(words, text, capsys):
     assert text in sentence(capsys, "predict", *words.split())
 
 
