@@ -125,6 +125,7 @@ def descend(
     row: Tensor,
     std: Tensor,
     damping: Tensor,
+    prior: Tensor | None = None,
     steps: int = STEPS,
     width: float = WIDTH,
 ) -> Descent:
@@ -140,6 +141,7 @@ def descend(
         row: (), its number.
         std: (), sigma.
         damping: (), share of the mean curvature that is added to every direction.
+        prior: (D,), p of a term p_i u_i^2 / 2 in place of |u|^2 / 2; None = ones.
         steps: how many.
         width: of the secants.
     """
@@ -147,16 +149,17 @@ def descend(
     ladder = torch.tensor(LADDER).to(u)
     rows = row.expand(len(ladder))
     eye = torch.eye(len(u), device=u.device, dtype=u.dtype)
+    p = torch.ones_like(u) if prior is None else prior
 
     def potential(energy: Tensor, at: Tensor) -> Tensor:
-        whole = energy / (2 * std.square()) + at.square().sum(dim=-1) / 2
+        whole = energy / (2 * std.square()) + (p * at.square()).sum(dim=-1) / 2
         return whole.nan_to_num(nan=torch.inf)
 
     energy = r.square().sum()
     first = before = potential(energy, u)
     for number in range(steps):
         a = eye + jt @ jt.T / std.square()
-        slope = jt @ r / std.square() + u
+        slope = jt @ r / std.square() + p * u
         tried = (damping * ladder).clamp(1e-6, 1e6)
         more = (tried * a.diagonal().mean())[:, None, None] * eye
         factor, _ = torch.linalg.cholesky_ex(a + more)

@@ -12,6 +12,7 @@ from ..noise import Purpose
 from ..steady import elementwise
 from .adaptation import StepAdaptation
 from .base import ChainOptimizer, Closure
+from .frame import Frame, factored
 from .gauss_newton import curvature, linearized, residuals
 from .hmc import DIVERGENT, Point, log_accept, trajectory
 from .mixture import Mixture, chosen
@@ -97,7 +98,13 @@ class LocalDraws(ChainOptimizer):
     def measured(self) -> range:
         """Numbers of the trajectories before which the metric is measured."""
         burn_in = self.trajectories // 2
-        return range(0, max(3 * burn_in // 4, 1), max(APART, 3 * burn_in // (4 * MEASURES)))
+        apart = max(APART, 3 * burn_in // (4 * MEASURES), self.worth)
+        return range(0, max(3 * burn_in // 4, 1), apart)
+
+    @property
+    def worth(self) -> int:
+        """Trajectories that cost as much as a measurement of the metric, at least."""
+        return -(-self.latents.shape[1] // (PICTURES * self.leapfrog))
 
     @property
     def company(self) -> int:
@@ -115,22 +122,6 @@ class LocalDraws(ChainOptimizer):
 
     def _potential(self, energy: Tensor, u: Tensor) -> Tensor:
         return energy / (2 * self.noise_std**2) + u.square().sum(dim=-1) / 2
-
-    # Coordinates: one factor for all chains of a picture.
-
-    def _away(self, w: Tensor) -> Tensor:
-        assert self.factor is not None
-        turned = self._of_pictures(w).mT
-        return torch.linalg.solve_triangular(self.factor.mT, turned, upper=True).mT.flatten(0, 1)
-
-    def _coordinates(self, away: Tensor) -> Tensor:
-        assert self.factor is not None
-        return (self.factor.mT @ self._of_pictures(away).mT).mT.flatten(0, 1)
-
-    def _turned(self, slope: Tensor) -> Tensor:
-        assert self.factor is not None
-        lying = self._of_pictures(slope).mT
-        return torch.linalg.solve_triangular(self.factor, lying, upper=False).mT.flatten(0, 1)
 
     def _measure(self, number: int) -> None:
         """The metric from one more place of every chain; before the first trajectory the modes, too."""
@@ -161,9 +152,7 @@ class LocalDraws(ChainOptimizer):
         self.summed = mean if self.summed is None else self.summed + mean
         self.measures += 1
         average = self.summed / self.measures
-        factor, wrong = torch.linalg.cholesky_ex(curvature(average, std[: len(average)]))
-        eye = torch.eye(u.shape[1]).to(factor)
-        self.factor = torch.where((wrong == 0)[:, None, None], factor, eye)
+        self.factor = factored(curvature(average, std[: len(average)]))
         self.passed = torch.zeros_like(u), torch.zeros_like(at.energy)
         self.adaptation = StepAdaptation(self.adaptation.step_size, self.target_accept)
 
@@ -240,20 +229,21 @@ class LocalDraws(ChainOptimizer):
             own = centres.gather(1, home[..., None].expand(-1, -1, u.shape[1]))[:, 0]
             jumping = torch.zeros_like(self.arrived).index_fill(0, self.jumpers, True)
             centre = torch.where(jumping[:, None], own, centre)
+        assert self.factor is not None
+        frame = Frame(centre, self.factor)
         last: list[tuple[Tensor, Tensor, Tensor]] = []
 
         def rest(at: Tensor, energy: Tensor, grad: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-            """What is not the Gaussian, and its slope in the coordinates ``w``."""
-            slope = self._turned(grad / (2 * self.noise_std**2) + at)
-            return self._potential(energy, at) - w.square().sum(dim=1) / 2, slope - w
+            gradient = grad / (2 * self.noise_std**2) + at
+            return frame.rest(self._potential(energy, at), gradient, w)
 
         def potential(w: Tensor) -> tuple[Tensor, Tensor]:
-            at = centre + self._away(w)
+            at = frame.place(w)
             energy, grad = self.evaluate(closure, at)
             last[:] = [(at, energy, grad)]
             return rest(at, energy, grad, w)
 
-        w = self._coordinates(u - centre)
+        w = frame.coordinates(u)
         old = Point(w, self.normal(Purpose.MOMENTUM), *rest(u, *self.here, w))
         new = trajectory(potential, old, (size * swing)[:, None], self.leapfrog)
         self.spent += self.leapfrog

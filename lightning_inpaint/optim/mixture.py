@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..steady import elementwise
+from .frame import factored
 
 __all__ = ["Mixture", "chosen"]
 
@@ -47,9 +48,7 @@ class Mixture(NamedTuple):
             slope: (pictures, K, D), of the potential.
             value: (pictures, K), of the potential.
         """
-        factor, wrong = torch.linalg.cholesky_ex(curvature)
-        eye = torch.eye(u.shape[-1]).to(factor)
-        factor = torch.where((wrong == 0)[..., None, None], factor, eye)
+        factor = factored(curvature)
         step = torch.cholesky_solve(slope[..., None], factor)[..., 0]
         fall = ((slope * step).sum(dim=-1) / 2).clamp(max=u.shape[-1])
         size = elementwise(torch.log, factor.diagonal(dim1=-2, dim2=-1).clamp(min=LEAST)).sum(-1)

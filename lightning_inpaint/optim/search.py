@@ -13,7 +13,10 @@ from ..steady import elementwise
 from .base import Closure, require_decays, require_positive
 from .gauss_newton import descend, descent_pictures, residuals
 from .local import PICTURES, LocalDraws
+from .mixture import chosen
 from .mode import cosine_rate
+from .radius import ratio_to, row_norms, spans_of
+from .reheating import MEASURES, Reheating
 
 __all__ = ["Search", "flat_std"]
 
@@ -21,7 +24,10 @@ SHARE = 0.5  # of prior draws that still count where a likelihood is called flat
 COLD = 1 / 3  # of the residual that an attempt begins with: where Adam's sigma ends
 STALLED = 1e-3  # relative decrease of the potential below which an attempt is given up
 SETTLED = 0.01  # decrease of the potential, in nats, at which it is at the mode
-NEAR = 0.5  # share of prior noise in a start around the best place so far
+MANY = 256  # latents from which on a Jacobian costs more than it saves
+PACE = 6  # steps of Adam in one, where there are no Jacobians
+REHEATINGS = 2  # of the best place so far, after an attempt from prior draws
+HEAT = 20  # times the residual's size: where a reheating begins
 
 
 def flat_std(energy: Tensor, share: float = SHARE) -> Tensor:
@@ -54,30 +60,40 @@ def flat_std(energy: Tensor, share: float = SHARE) -> Tensor:
 class Search(LocalDraws):
     """Attempts until a chain has arrived, each paid by that chain alone, then exact draws around it.
 
-    An attempt begins at the best of ``screen`` prior draws, every second one at the best of as many around the
-    best place so far. ``descent`` steps of Adam follow a sigma that falls from where the likelihood is flat
-    under those draws (:func:`flat_std`) to a third of their best residual; then come up to ``newton`` Jacobians
-    with three damped Gauss-Newton steps each (``gauss_newton.py``), at the larger one of ``noise_std`` and
-    the residual's own size. A chain has arrived when its squared residual is that of a draw (chi2 below
-    1 + 3 sqrt(2 / known values)); others begin again, while their ``budget`` lasts, and keep the best of what
-    they found. So nothing but ``noise_std`` knows the scale of the generator's pictures.
+    Attempts are of two kinds, one of the first and two of the second in turn. The first begins at the best of
+    ``screen`` prior draws; ``descent`` steps of Adam follow a sigma that falls from where the likelihood is
+    flat under those draws (:func:`flat_std`) to a third of their best residual. The second begins at the best
+    place so far:
+    ``reheat`` trajectories of Hamiltonian Monte Carlo follow a sigma that falls from twenty times that place's
+    residual to the residual itself (``reheating.py``). Either ends in up to ``newton`` Jacobians with three
+    damped Gauss-Newton steps each (``gauss_newton.py``), at the larger one of ``noise_std`` and the residual's
+    own size. A chain has arrived when its squared residual is that of a draw (chi2 below
+    1 + 3 sqrt(2 / known values)); others begin again, while the picture's ``budget`` lasts, and keep the best
+    of what they found. So nothing but ``noise_std`` knows the scale of the generator's pictures. A chain that
+    has not arrived in the end goes on from where another one of its picture has, if one has.
 
     Then come ``trajectories`` of Hamiltonian Monte Carlo in a metric that all chains of the picture measure in
     their burn-in, with jumps between the modes that they found where jumps succeed (``local.py``): exact, about
     the stationary distribution; which of several modes was found is the search's doing, where there are none.
 
-    Made for up to some hundreds of latents: a Gauss-Newton step makes a picture for each. Evaluations are
-    counted per chain, a picture without its gradient as half of one.
+    With more than 256 latents, where a Jacobian costs more than it saves, all attempts are of the first kind,
+    with six times the steps of Adam, down to ``noise_std``, in place of Jacobians. Latents that count by
+    direction stay on their shell (``radius.py``): the prior would pull them to 0, where a picture turns ever
+    faster.
+
+    Evaluations are counted per chain, a picture without its gradient as half of one.
 
     Args:
         params: latents (N, D) or one group whose context has ``residual`` and ``observed``.
-        steps: steps in all: attempts of ``1 + descent + newton`` each, then the trajectories. Chains that have
-            arrived make those that are left for nothing. As many as trajectories: no search, the chains
-            stay where they start.
+        steps: steps in all: attempts of ``1 + descent + newton``, and of ``reheat + newton`` twice, in turn,
+            then the trajectories. Chains that have arrived make those that are left for nothing. As many as
+            trajectories: no search, the chains stay where they start.
         noise_std: assumed standard deviation sigma of a known value, pictures in [-1, 1].
-        budget: evaluations that a chain may have spent when it ends an attempt; the first is always made.
-        screen: prior draws that an attempt chooses its start from.
-        descent: steps of Adam of an attempt.
+        budget: evaluations that the chains of a picture may have spent together when an attempt ends; each
+            chain's first is always made.
+        screen: prior draws that an attempt of the first kind chooses its start from.
+        descent: steps of Adam of such an attempt.
+        reheat: trajectories of an attempt of the second kind; 0 = all are of the first.
         newton: Jacobians of an attempt, at most, with three Gauss-Newton steps each.
         lr: Adam's rate, in prior standard deviations.
         betas: Adam's decay rates.
@@ -95,16 +111,18 @@ class Search(LocalDraws):
         *LocalDraws.live,
         *("best", "value", "found", "trying", "rows", "tries"),
         *("hot", "cold", "mean", "square", "damping", "settled", "stalled"),
+        *(f"heat.{name}" for name in Reheating.LIVE),
     )
 
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
-        steps: int = 702,
+        steps: int = 390,
         noise_std: float = 0.05,
-        budget: int = 2600,
+        budget: int = 3500,
         screen: int = 256,
         descent: int = 100,
+        reheat: int = 32,
         newton: int = 6,
         lr: float = 0.1,
         betas: tuple[float, float] = (0.9, 0.99),
@@ -117,6 +135,7 @@ class Search(LocalDraws):
         for name, number, least in (
             ("screen", screen, 2),
             ("descent", descent, 0),
+            ("reheat", reheat, 0),
             ("newton", newton, 1),
             ("trajectories", trajectories, 0),
             ("leapfrog", leapfrog, 1),
@@ -144,22 +163,55 @@ class Search(LocalDraws):
         self.tries = blank.clone()
         self.hot, self.cold, self.damping = blank.clone(), blank.clone(), blank.clone()
         self.mean, self.square = torch.zeros_like(u), torch.zeros_like(u)
+        self.heat = Reheating(u)
+        self.spans = spans_of(self.context.blocks, self.context.scale_free)
+        self.many = u.shape[1] > MANY
+        self.prior = torch.ones_like(u[:1])  # precision, of what the search minimises
+        for span in self.spans:
+            self.prior[:, span.start : span.stop] = 0.0
+
+    def _on_shell(self, u: Tensor) -> Tensor:
+        """``u`` (n, D) with latents that count by direction at the prior's root-mean-square radius."""
+        if not self.spans:
+            return u
+        u = u.clone()
+        for span in self.spans:
+            norms = torch.full_like(row_norms(u, span), span.width**0.5)
+            u[:, span.start : span.stop] *= ratio_to(u, span, norms)
+        return u
 
     @property
-    def attempt_steps(self) -> int:
-        """Steps of one attempt."""
-        return 1 + self.descent + self.newton
+    def _jacobians(self) -> int:
+        """Those of an attempt, at most."""
+        return 0 if self.many else self.newton
+
+    def _place(self, step: int) -> tuple[bool, int, int]:
+        """Whether ``step`` belongs to a reheating, its number in the attempt, and steps of the attempt."""
+        newton = self._jacobians
+        first, second = 1 + self.descent + newton, self.reheat + newton
+        if not self.reheat or self.many:
+            return False, step % first, first
+        place = step % (first + REHEATINGS * second)
+        if place < first:
+            return False, place, first
+        return True, (place - first) % second, second
+
+    def _measures(self, number: int) -> bool:
+        """Whether the curvature is measured before trajectory ``number`` of a reheating."""
+        return number % max(1, self.reheat // MEASURES, self.worth) == 0
 
     def cost(self, step: int) -> int:
         """Evaluations of a chain that needs every attempt."""
         if step >= self.searching:
             return self.leapfrog
-        place = step % self.attempt_steps
-        if place == 0:
-            return self.screen // PICTURES
-        if place <= self.descent:
-            return 1
-        return descent_pictures(self.latents.shape[1]) // PICTURES
+        heated, place, length = self._place(step)
+        jacobian = descent_pictures(self.latents.shape[1]) // PICTURES
+        if place >= length - self._jacobians:
+            return jacobian
+        if heated:
+            measured = self._measures(place)
+            return self.leapfrog + (place == 0) + measured * jacobian
+        return (PACE if self.many else 1) if place else self.screen // PICTURES
 
     def scale_step(self, factor: float) -> None:
         """Another rate of Adam."""
@@ -177,31 +229,43 @@ class Search(LocalDraws):
 
     def _try(self) -> None:
         """One step of an attempt."""
-        place = self.step_count % self.attempt_steps
+        heated, place, length = self._place(self.step_count)
+        newton = place >= length - self._jacobians
         if place == 0:
-            self._begin()
-        if place == 0 or place > self.descent:  # a look at who goes on, once a screen and Jacobian
+            self._begin(length)
+        if place == 0 or newton:  # a look at who goes on, once a screen and Jacobian
             self.rows = (self.trying & ~self.settled).nonzero()[:, 0]
         rows = self.rows
-        if len(rows) and place == 0:
-            self._screen(rows)
-        elif len(rows) and place <= self.descent:
-            self._descend(rows, place - 1)
-        elif len(rows):
-            self._newton(rows)
         if len(rows):
+            if newton:
+                self._newton(rows)
+            elif heated:
+                self._reheat(rows, place)
+            elif place == 0:
+                self._screen(rows)
+            elif self.many:
+                for number in range((place - 1) * PACE, place * PACE):
+                    self._descend(rows, number, self.descent * PACE)
+            else:
+                self._descend(rows, place - 1, self.descent)
             self.evaluations += self.cost(self.step_count)
-        if self.attempt_steps - 1 == place or self.step_count == self.searching - 1:
+        if place == length - 1 or self.step_count == self.searching - 1:
             self._judge()
 
-    def _begin(self) -> None:
-        """Those try (again) that have not arrived and can pay for it."""
-        lasting = self.spent + self.spent / self.tries.clamp(min=1) <= self.budget
-        whole = self.step_count + self.attempt_steps <= self.searching
-        can = lasting if whole else torch.zeros_like(lasting)
-        self.trying = ~self.arrived & (can | (self.tries == 0))
+    def _begin(self, length: int) -> None:
+        """Those try (again) that have not arrived; where not all of a picture's can pay, the best can."""
+        spent, tries = (self._of_pictures(x).sum(dim=1) for x in (self.spent, self.tries))
+        each = spent / tries.clamp(min=1)
+        can = ((self.budget - spent) / each.clamp(min=1)).clamp(min=0).floor()
+        if self.step_count + length > self.searching:
+            can = torch.zeros_like(can)
+        waiting = self._of_pictures(~self.arrived)
+        value = self._of_pictures(self.value).masked_fill(~waiting, torch.inf)
+        place = value.argsort(dim=1, stable=True).argsort(dim=1)
+        self.trying = (waiting & (place < can[:, None])).flatten() | (self.tries == 0)
         self.settled, self.stalled = torch.zeros_like(self.arrived), torch.zeros_like(self.arrived)
         self.tries = self.tries + self.trying
+        self.damping = torch.full_like(self.damping, 1e-2)
 
     def _observed(self, rows: Tensor) -> Tensor:
         assert self.context.observed is not None
@@ -214,43 +278,67 @@ class Search(LocalDraws):
             draw, self.screen * size, Purpose.START, self.latents.dtype
         )
         energies, starts = [], []
-        near = (self.tries[rows] % 2 == 0)[:, None, None]
-        fresh = numbers.unflatten(1, (self.screen, size))
-        turned = (1 - NEAR**2) ** 0.5 * self.best[rows][:, None] + NEAR * fresh
-        for draws, row in zip(torch.where(near, turned, fresh), rows, strict=True):
+        for draws, row in zip(numbers.unflatten(1, (self.screen, size)), rows, strict=True):
             energy = residuals(self._residual, draws, row).square().sum(dim=1)
             energies.append(energy)
             starts.append(draws[energy.nan_to_num(nan=torch.inf).argmin()])
         energy = torch.stack(energies)
-        self.latents[rows] = torch.stack(starts)
+        self.latents[rows] = self._on_shell(torch.stack(starts))
         size_of_residual = (energy.amin(dim=1) / self._observed(rows)).sqrt()
-        self.cold[rows] = (COLD * size_of_residual).clamp(min=self.noise_std)
+        cold = (COLD * size_of_residual).clamp(min=self.noise_std)
+        self.cold[rows] = torch.full_like(cold, self.noise_std) if self.many else cold
         self.hot[rows] = torch.maximum(flat_std(energy), self.cold[rows])
-        self.damping[rows] = 1e-2
         self.mean[rows] = self.square[rows] = 0.0
         self.seen[rows] = energy.amin(dim=1)
         self.spent[rows] += self.screen / PICTURES
 
-    def _descend(self, rows: Tensor, number: int) -> None:
-        """Adam on the potential of a falling sigma."""
-        b1, b2 = self.betas
-        u = self.latents[rows]
+    def _gradient(self, u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
-            leaf = u.requires_grad_(True)
+            leaf = u.detach().requires_grad_(True)
             energy = self._residual(leaf, rows).square().sum(dim=1)
             (grad,) = torch.autograd.grad(energy.sum(), leaf)
-        done = min(1.0, number / (0.9 * self.descent))
+        return energy.detach(), grad
+
+    def _reheat(self, rows: Tensor, number: int) -> None:
+        """A trajectory at a sigma that falls again, from the best place so far."""
+        if number == 0:
+            self.latents[rows], self.seen[rows] = self.best[rows], self.found[rows]
+            size = (self.found[rows] / self._observed(rows)).sqrt().clamp(min=self.noise_std)
+            hot = torch.maximum(torch.minimum(HEAT * size, self.hot[rows]), size)
+            self.heat.begin(rows, hot, size)
+        streams, measure = self.streams.select(rows), self._measures(number)
+        latents, draw = self.latents.shape[1], 1 + self.step_count
+        moved, self.seen[rows] = self.heat.step(
+            self._residual,
+            self._gradient,
+            rows,
+            (self.latents[rows].detach(), self.seen[rows]),
+            number / max(self.reheat - 1, 1),
+            streams.uniform(draw, 2, Purpose.ACCEPT),
+            streams.normal(draw, latents, Purpose.MOMENTUM, self.latents.dtype),
+            self.leapfrog,
+            measure,
+        )
+        self.latents[rows] = self._on_shell(moved) if number == self.reheat - 1 else moved
+        more = (latents + 1) / PICTURES if measure else 0
+        self.spent[rows] += self.leapfrog + (number == 0) + more
+
+    def _descend(self, rows: Tensor, number: int, steps: int) -> None:
+        """Step ``number`` of ``steps`` of Adam on the potential of a falling sigma."""
+        b1, b2 = self.betas
+        u = self.latents[rows].detach()
+        energy, grad = self._gradient(u, rows)
+        done = min(1.0, number / (0.9 * steps))
         hot, cold = elementwise(torch.log, self.hot[rows]), elementwise(torch.log, self.cold[rows])
         std = elementwise(torch.exp, torch.lerp(hot, cold, done))
-        u = u.detach()
-        slope = grad / (2 * std.square()[:, None]) + u
+        slope = grad / (2 * std.square()[:, None]) + self.prior * u
         mean = b1 * self.mean[rows] + (1 - b1) * slope
         square = b2 * self.square[rows] + (1 - b2) * slope.square()
         self.mean[rows], self.square[rows] = mean, square
-        rate = cosine_rate(number, self.descent, self.lr, 0.25) / (1 - b1 ** (number + 1))
+        rate = cosine_rate(number, steps, self.lr, 0.25) / (1 - b1 ** (number + 1))
         root = (square / (1 - b2 ** (number + 1))).sqrt() + 1e-8
-        self.latents[rows] = u - rate * mean / root
-        self.seen[rows] = energy.detach()
+        self.latents[rows] = self._on_shell(u - rate * mean / root)
+        self.seen[rows] = energy
         self.spent[rows] += 1
 
     def _newton(self, rows: Tensor) -> None:
@@ -260,9 +348,10 @@ class Search(LocalDraws):
             u, energy = self.latents[row].detach(), self.seen[row]
             std = (energy / self._observed(row)).sqrt().clamp(min=self.noise_std)
             std = torch.where(self.stalled[row], self.noise_std, std)
-            end = descend(self._residual, u, row, std, self.damping[row])
+            end = descend(self._residual, u, row, std, self.damping[row], self.prior[0])
             last = std <= self.noise_std * 1.001
-            value = end.energy / (2 * std.square()) + end.u.square().sum() / 2 + end.gain
+            norm = (self.prior[0] * end.u.square()).sum()
+            value = end.energy / (2 * std.square()) + norm / 2 + end.gain
             stalled = ~last & (end.gain < STALLED * value)
             given_up = self.stalled[row] & (end.gain < STALLED * value)
             settled = last & ((end.gain < SETTLED) | given_up)
@@ -270,7 +359,8 @@ class Search(LocalDraws):
         u, energy, damping, settled, stalled = (
             torch.stack(part) for part in zip(*ends, strict=True)
         )
-        self.latents[rows], self.seen[rows], self.damping[rows] = u, energy, damping
+        self.latents[rows] = self._on_shell(u)
+        self.seen[rows], self.damping[rows] = energy, damping
         self.settled[rows], self.stalled[rows] = settled, stalled
         self.spent[rows] += descent_pictures(u.shape[1]) / PICTURES
 
@@ -278,7 +368,7 @@ class Search(LocalDraws):
         """Keep the best end of all attempts by its potential, and see who has arrived."""
         everyone = torch.arange(len(self.seen), device=self.seen.device)
         observed = self._observed(everyone)
-        norm = self.latents.detach().square().sum(dim=1) / 2
+        norm = (self.prior * self.latents.detach().square()).sum(dim=1) / 2
         value = (self.seen / (2 * self.noise_std**2) + norm).nan_to_num(nan=torch.inf)
         better = self.trying & (value < self.value)
         self.best = torch.where(better[:, None], self.latents.detach(), self.best)
@@ -287,8 +377,21 @@ class Search(LocalDraws):
         chi2 = self.seen / (observed * self.noise_std**2)
         self.arrived = self.arrived | (self.trying & (chi2 < 1 + 3 * (2 / observed).sqrt()))
         if self.step_count == self.searching - 1:
-            self.latents.copy_(self.best)
-            self.seen = self.found
+            self._settle()
+
+    def _settle(self) -> None:
+        """The end of the search: each chain is at its best place, or at one of its picture that has arrived."""
+        arrived = self._of_pictures(self.arrived)
+        uniform = self.streams.uniform(1 + self.step_count, 1, Purpose.RESAMPLE)
+        weight = arrived.to(uniform)[:, None]
+        other = chosen(weight, self._of_pictures(uniform))[..., 0].clamp(max=self.company - 1)
+        own = torch.arange(self.company, device=other.device).expand_as(other)
+        from_ = torch.where(arrived | ~arrived.any(dim=1, keepdim=True), own, other)
+        from_ = (
+            from_ + self.company * torch.arange(len(own), device=own.device)[:, None]
+        ).flatten()
+        self.latents.copy_(self.best[from_])
+        self.seen, self.arrived = self.found[from_], self.arrived[from_]
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Adds ``attempts`` made, (N,), to those of :class:`.local.LocalDraws`."""

@@ -164,3 +164,67 @@ def test_it_says_what_a_context_lacks() -> None:
     problem = folded_problem(2)
     with pytest.raises(ValueError, match="residual and observed"):
         Search([{"params": [problem.u], "context": ChainContext()}])
+
+
+def test_what_a_picture_may_cost_is_shared_by_its_chains() -> None:
+    """Nothing arrives: each chain makes a first attempt, then the best goes on while the budget lasts."""
+    target = torch.full((18,), 50.0)
+    problem = Problem(folded, target, torch.ones(18), prior_start(4, 4))
+    group = {**problem.group, "context": problem.context(chains=4)}
+    options = {"screen": 16, "descent": 30, "newton": 2, "reheat": 4, "trajectories": 0}
+    sampler = Search([group], noise_std=SIGMA, budget=500, steps=400, **options)
+    problem.run(sampler)
+    figures = sampler.diagnostics()
+    assert figures["attempts"].min() >= 1
+    assert figures["attempts"].max() > figures["attempts"].min()
+    assert 400 < figures["gradient_evaluations"].sum() <= 500
+
+
+def test_chains_that_did_not_arrive_go_on_from_those_of_their_picture_that_have() -> None:
+    problem = folded_problem(4)
+    target = torch.stack([problem.target] * 2 + [torch.full((18,), 50.0)] * 2)  # two pictures
+    problem.target = target
+    group = {**problem.group, "context": problem.context(chains=2)}
+    options = {"screen": 8, "descent": 4, "newton": 1, "reheat": 0, "trajectories": 0}
+    sampler = Search([group], noise_std=0.03, budget=1, steps=6, **options)
+    lost, found = problem.u.detach()[0].clone(), prior_start(1, 4, seed=9)[0]
+    for _ in range(5):
+        sampler.step(problem.closure)
+    problem.u.data[:2] = torch.stack([lost, found])
+    sampler.seen[:2] = problem.energy(problem.u.detach())[:2]
+    sampler.rows, sampler.settled = torch.arange(0), torch.ones(4, dtype=torch.bool)
+    apart = problem.u.detach()[2:].clone()
+    sampler.step(problem.closure)
+    ends = problem.u.detach()
+    assert torch.equal(ends[:2], found.expand(2, -1))
+    assert sampler.arrived.tolist() == [True, True, False, False]
+    assert torch.equal(ends[2:], apart)
+
+
+@pytest.mark.parametrize("size", [12, 300])
+def test_latents_that_count_by_direction_stay_on_their_shell(size: int) -> None:
+    gen = torch.Generator().manual_seed(0)
+    matrix = torch.randn(size, 8, generator=gen) / size**0.5
+
+    def decode(u: Tensor) -> Tensor:
+        return (u * (size**0.5 / u.norm(dim=1, keepdim=True))) @ matrix
+
+    start = prior_start(3, size)
+    problem = Problem(decode, decode(prior_start(1, size, seed=4))[0], torch.ones(8), start)
+    context = problem.context(blocks=[(size,)], scale_free=[0])
+    options = {"screen": 8, "descent": 30, "newton": 4, "trajectories": 0, "steps": 35}
+    sampler = Search([{"params": [problem.u], "context": context}], noise_std=0.05, **options)
+    ends = problem.run(sampler)
+    torch.testing.assert_close(ends.square().mean(dim=1), torch.ones(3), rtol=1e-4, atol=0)
+    assert sampler.arrived.all()
+
+
+def test_many_latents_are_searched_without_jacobians() -> None:
+    gen = torch.Generator().manual_seed(0)
+    matrix = torch.randn(300, 8, generator=gen) / 300**0.5
+    problem = Problem(lambda u: u @ matrix, torch.ones(8), torch.ones(8), prior_start(3, 300))
+    options = {"screen": 8, "descent": 30, "newton": 4, "trajectories": 0, "steps": 31}
+    sampler, ends = searched(problem, **options)
+    mode = matrix @ torch.linalg.solve(matrix.T @ matrix + SIGMA**2 * torch.eye(8), torch.ones(8))
+    torch.testing.assert_close(ends, mode.expand(3, -1), atol=0.02, rtol=0)
+    assert (sampler.diagnostics()["gradient_evaluations"] == 4 + 30 * 6).all()

@@ -1,0 +1,113 @@
+"""A way out of a valley: Hamiltonian trajectories at a sigma that is large and falls again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..steady import elementwise
+from .frame import Frame, factored
+from .gauss_newton import Residual, curvature, linearized
+from .hmc import Point, log_accept, trajectory
+
+__all__ = ["MEASURES", "Gradient", "Reheating"]
+
+Gradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""``(u, rows)``: latents (n, D) of the chains ``rows`` (n,) to their energies (n,) and gradients (n, D)."""
+
+FIRST_ANGLE = 0.15
+TARGET = 0.7  # acceptance that the angles are adapted to
+MEASURES = 4  # of the curvature, at most
+
+
+class Reheating:
+    """Chains that go up and come down again, each by itself.
+
+    A trajectory follows |r(u)|^2 / (2 s^2) + |u|^2 / 2 with a sigma s that falls geometrically from ``hot`` to
+    ``cold``, in the coordinates of I + J^T J / s^2 with a Jacobian that is measured a few times on the way.
+    This is simulated annealing (Kirkpatrick et al. 1983, Science 220): what it ends in is a place to descend
+    from, not a draw.
+
+    Attributes:
+        hot, cold: (N,), the first and the last sigma.
+        angle: (N,), of a rotation.
+        grad: (N, D), of the energy where a chain is.
+        centre: (N, D), where it was measured last.
+        square: (N, D, D), J^T J there.
+    """
+
+    LIVE = ("hot", "cold", "angle", "grad", "centre", "square")
+
+    def __init__(self, u: Tensor) -> None:
+        n, size = u.shape
+        self.hot, self.cold, self.angle = (u.new_zeros(n) for _ in range(3))
+        self.grad, self.centre = torch.zeros_like(u), torch.zeros_like(u)
+        self.square: Tensor = u.new_zeros(n, size, size)
+
+    def begin(self, rows: Tensor, hot: Tensor, cold: Tensor) -> None:
+        """The chains ``rows`` (n,) are to go from ``hot`` (n,) to ``cold`` (n,)."""
+        self.hot[rows], self.cold[rows], self.angle[rows] = hot, cold, FIRST_ANGLE
+
+    def step(
+        self,
+        residual: Residual,
+        gradient: Gradient,
+        rows: Tensor,
+        at: tuple[Tensor, Tensor],
+        fraction: float,
+        chance: Tensor,
+        momentum: Tensor,
+        leapfrog: int,
+        measure: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """One trajectory of the chains ``rows`` (n,), accepted or not.
+
+        Args:
+            residual: see :data:`.gauss_newton.Residual`; for the curvature.
+            gradient: see :data:`Gradient`.
+            rows: (n,), which.
+            at: where they are, (n, D), and their energies (n,).
+            fraction: of the way from hot to cold.
+            chance: (n, 2), uniform numbers for the test and the angle.
+            momentum: (n, D), standard normal.
+            leapfrog: rotations, an evaluation each.
+            measure: whether to measure the curvature here.
+
+        Returns:
+            Places (n, D) and energies (n,).
+        """
+        u, energy = at
+        if fraction == 0:
+            energy, self.grad[rows] = gradient(u, rows)
+        if measure:
+            square = linearized(residual, u, rows).square
+            self.square[rows], self.centre[rows] = square.nan_to_num(0.0, 0.0, 0.0), u
+        hot, cold = (elementwise(torch.log, x[rows]) for x in (self.hot, self.cold))
+        std = elementwise(torch.exp, torch.lerp(hot, cold, fraction))
+        frame = Frame(self.centre[rows], factored(curvature(self.square[rows], std)))
+        last: list[tuple[Tensor, Tensor, Tensor]] = []
+
+        def rest(place: Tensor, e: Tensor, grad: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+            value = e / (2 * std.square()) + place.square().sum(dim=1) / 2
+            return frame.rest(value, grad / (2 * std.square()[:, None]) + place, w)
+
+        def potential(w: Tensor) -> tuple[Tensor, Tensor]:
+            place = frame.place(w)
+            e, grad = gradient(place, rows)
+            last[:] = [(place, e, grad)]
+            return rest(place, e, grad, w)
+
+        w = frame.coordinates(u)
+        old = Point(w, momentum, *rest(u, energy, self.grad[rows], w))
+        swing = self.angle[rows] * (0.8 + 0.4 * chance[:, 1]).to(u)
+        new = trajectory(potential, old, swing[:, None], leapfrog)
+        ratio = log_accept(old, new)
+        accept = elementwise(torch.log, chance[:, 0]) < ratio
+        place, e, grad = last[0]
+        probability = elementwise(torch.exp, ratio.clamp(max=0)).to(u)
+        faster = elementwise(torch.exp, (probability - TARGET) / 2)
+        self.angle[rows] = (self.angle[rows] * faster).clamp(0.005, 1.0)
+        self.grad[rows] = torch.where(accept[:, None], grad, self.grad[rows])
+        return torch.where(accept[:, None], place, u), torch.where(accept, e, energy)
