@@ -9,6 +9,7 @@ from .gallery import Gallery
 from .progress import PictureProgressBar
 from .result import RunResult
 from .resume import finished_ids
+from .speed import SpeedLine
 from .summary import Summary
 from .tables import EnergyTable
 from .uncertainty import UncertaintyMaps
@@ -26,6 +27,7 @@ __all__ = [
     "PictureProgressBar",
     "PosteriorVariation",
     "RunResult",
+    "SpeedLine",
     "Summary",
     "UncertaintyMaps",
     "WalkAnimation",

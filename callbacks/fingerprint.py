@@ -20,6 +20,7 @@ from torch import nn
 
 from .. import __version__
 from ..generators.identity import weights_digest
+from ..inference.speed import Speed
 
 __all__ = ["describe_run"]
 
@@ -43,14 +44,18 @@ def describe_run(
 
     ``settings`` has one flat entry per option, by its name on the command line
     (``model.chains``, ``data.masks``, ``writer.format``). ``code`` has a SHA-256 for each source file
-    that is not this project's, of classes that take part.
+    that is not this project's, of classes that take part. ``compiled`` says whether steps were: what was
+    decided, as ``model.precision`` is, where auto was asked for.
 
     Args:
         trainer: with its data module, if it has one.
         module: the sampler.
         writer: options of the writer of which files depend.
     """
+    speed: Speed | None = getattr(module, "speed", None)
     settings: dict[str, Any] = {"model": _model_settings(module), "writer": writer or {}}
+    if speed is not None:
+        settings["model"]["precision"] = speed.precision
     data = getattr(trainer, "datamodule", None)
     if data is not None:
         settings["data"] = {"class": type(data).__name__, **dict(data.hparams)}
@@ -60,6 +65,7 @@ def describe_run(
         "generator": weights_digest(generator) if isinstance(generator, nn.Module) else None,
         "code": _code(*_parts(module), data),
         "versions": _versions(),
+        **({} if speed is None else {"compiled": speed.compile}),
     }
 
 

@@ -12,7 +12,7 @@ from ..errors import UserError
 from .explaining import explained, write_json
 from .layout import SET_ASIDE, OutputFolder
 
-__all__ = ["begin_run", "finished_ids", "set_changed_aside", "whole_batches"]
+__all__ = ["begin_run", "begun_speed", "finished_ids", "set_changed_aside", "whole_batches"]
 
 
 def finished_ids(output_dir: str | Path) -> set[str]:
@@ -60,6 +60,14 @@ def begin_run(
     if earlier is None:
         write_json(path, run)
     return finished
+
+
+def begun_speed(folder: OutputFolder) -> tuple[Any, bool] | None:
+    """Precision of an earlier start in a folder, and whether it was compiled; None where there was none."""
+    run = _read(folder.root / "run.json") or {}
+    precision = run.get("settings", {}).get("model.precision")
+    known = precision in ("float32", "bfloat16")
+    return (precision, run.get("compiled") is True) if known else None
 
 
 def set_changed_aside(

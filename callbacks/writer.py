@@ -23,7 +23,7 @@ from .layout import OutputFolder
 from .processes import gather
 from .records import picture_record
 from .result import RunResult
-from .resume import begin_run, set_changed_aside, whole_batches
+from .resume import begin_run, begun_speed, set_changed_aside, whole_batches
 
 __all__ = ["CompletionWriter"]
 
@@ -81,6 +81,10 @@ class CompletionWriter(BasePredictionWriter):
         if self.arviz:
             check_arviz(pl_module)
         self._forget()
+        if hasattr(pl_module, "go_on_as"):
+            begun = trainer.is_global_zero and not self.overwrite
+            speed, *_ = gather(begun_speed(self.folder) if begun else None)
+            pl_module.go_on_as(speed)
         self._run = describe_run(trainer, pl_module, self._settings())
         # the first process claims the folder and looks what is in it, for all of them
         begun, *_ = gather(self._begin(trainer) if trainer.is_global_zero else None)

@@ -17,7 +17,6 @@ from .generators.stylegan2 import StyleGAN2Generator
 from .inference.bank import PriorBank
 from .inference.batch import PictureNumbers, named_batch, prepared_batch
 from .inference.classes import chain_labels
-from .inference.compilation import StepCompiler
 from .inference.discrepancy import discrepancy_of
 from .inference.float32 import whole_float32
 from .inference.gathering import gather_completions
@@ -29,6 +28,7 @@ from .inference.parts import join_parts
 from .inference.posterior import NoiseInputs, Posterior, Precision
 from .inference.restarts import chain_number, restart_failed
 from .inference.sampler import NoiseStd, chosen_sampler, seated_sampler
+from .inference.speed import AskedCompile, AskedPrecision, Job, Speed, SpeedChoice
 from .inference.starts import bank_draws, moved_near, prior_draws
 from .inference.state import report_to_callbacks
 from .inference.walk import Report, Walk, walk
@@ -88,12 +88,14 @@ class LatentInpainter(pl.LightningModule):
         warm_start: Prior draws per class that are scored to choose where chains start; 0 starts from
             the prior.
         report_every: Steps between reports to callbacks (progress, energies).
-        compile: Compile the steps (torch.compile; CUDA graphs on a GPU). Takes a minute and pays for long
-            jobs; without a compiler the run is eager.
+        compile: Compile the steps (torch.compile; CUDA graphs on a GPU). Takes a minute or two; auto compiles
+            for StyleGAN2 networks where the job is long enough to pay for it. Without a compiler the
+            run is eager.
         recompute: Keep few of the generator's features and make them again for the gradient: large
             pictures fit in larger batches, at a third more time. StyleGAN2 generators only.
         precision: bfloat16 runs the convolutions in it where a sampler tolerates rough gradients: not
-            in its last part, and never where a Metropolis test follows.
+            in its last part, and never where a Metropolis test follows. auto takes it for StyleGAN2 networks
+            on a device that has it, where no step is a draw.
     """
 
     def __init__(
@@ -114,19 +116,16 @@ class LatentInpainter(pl.LightningModule):
         noise_inputs: NoiseInputs = "const",
         warm_start: int = 0,
         report_every: int = 10,
-        compile: bool = False,
+        compile: AskedCompile = "auto",
         recompute: bool = False,
-        precision: Precision = "float32",
+        precision: AskedPrecision = "auto",
     ) -> None:
         super().__init__()
         require_at_least(1, chains=chains, report_every=report_every, slots=slots)
         require_at_least(0, warm_start=warm_start)
         if not 0 < truncation <= 1:
             raise ArgumentError(f"`truncation` is {truncation}; it must be above 0, and 1 at most")
-        if compile and recompute:
-            raise ArgumentError(
-                "`recompute` has no effect in compiled steps: leave it or `compile` out."
-            )
+        self._speed = SpeedChoice(precision, compile, recompute)
         if generator is None:
             raise ArgumentError(
                 "`generator` is None: this was a network of your own, whose weights a checkpoint holds but "
@@ -168,8 +167,6 @@ class LatentInpainter(pl.LightningModule):
         self.chains, self.slots = chains, slots
         self.seed, self.noise_inputs = seed, noise_inputs
         self.warm_start, self.report_every = warm_start, report_every
-        self._compiler = StepCompiler() if compile else None
-        self.precision: Precision = precision
         self.near: Tensor | None = None
         self._bank: PriorBank | None = None
         self._split = BatchSplitter()
@@ -179,6 +176,17 @@ class LatentInpainter(pl.LightningModule):
     def generator(self) -> Any:
         """The frozen generator."""
         return self.space.generator
+
+    @property
+    def speed(self) -> Speed:
+        """What ``precision`` and ``compile`` come to in the job at hand, and why, in a line."""
+        trainer = self._trainer
+        device = self.device if trainer is None else trainer.strategy.root_device
+        return self._speed.made(self.generator, self.sampler, self.chains, device, Job.of(trainer))
+
+    def go_on_as(self, begun: tuple[Precision, bool] | None) -> None:
+        """Decide ``auto`` as an earlier start of the same job has: precision, and whether compiled."""
+        self._speed.begun = begun
 
     @property
     def _together(self) -> int:
@@ -225,13 +233,14 @@ class LatentInpainter(pl.LightningModule):
         observation = Observation.of(batch["image"], batch["mask"], labels, self.chains)
         if self._discrepancy is not None:
             observation = self._discrepancy.observed(observation, self.chains)
+        speed = self.speed
         posterior = Posterior(
             self.space,
             observation,
             streams,
             self.noise_inputs,
-            self._compiler,
-            self.precision,
+            self._speed.compiler(speed),
+            speed.precision,
             self.noise_std,
             self._marginal,
             self._discrepancy,

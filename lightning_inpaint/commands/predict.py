@@ -73,7 +73,8 @@ class PredictCLI(JobCLI):
     def instantiate_trainer(self, **options: Any) -> Any:
         """The trainer, with what is shown and written beside the completions."""
         config = self.config.trainer
-        shown: list[Any] = [callbacks.EnergyTable(), callbacks.CompletionFigure()]
+        shown: list[Any] = [callbacks.SpeedLine(), callbacks.EnergyTable()]
+        shown.append(callbacks.CompletionFigure())
         shown.append(callbacks.Gallery())
         if self.config.model.chains > 1:
             shown += [callbacks.UncertaintyMaps(), callbacks.PosteriorVariation()]

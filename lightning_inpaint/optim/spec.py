@@ -133,6 +133,27 @@ class SamplerSpec(NamedTuple):
         return made.needs_std or "noise_std" not in self.options
 
     @property
+    def exact(self) -> bool:
+        """Whether its energies are tested or weighed; see :class:`.base.ChainOptimizer`."""
+        return self.cls.exact
+
+    @property
+    def tolerant(self) -> bool:
+        """Whether its first step may use gradients with some rounding error."""
+        return self([_stand_in()]).tolerant
+
+    @property
+    def draws_from(self) -> int | None:
+        """First step whose state is a draw in equilibrium; None = no step's is."""
+        return self([_stand_in()]).draws_from
+
+    @property
+    def evaluations(self) -> int:
+        """Energies with gradients that a chain asks of the posterior in a run; a search's own are left out."""
+        made = self([_stand_in()])
+        return sum(made.cost(step) for step in range(getattr(made, "searching", 0), made.steps))
+
+    @property
     def portable(self) -> dict[str, Any]:
         """Plain data that :meth:`of` makes the same sampler from."""
         return {"class_path": _path(self.cls), "init_args": dict(self.options)}

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lightning_inpaint import LatentInpainter
+from lightning_inpaint.inference.speed import has_bfloat16
 from lightning_inpaint.noise import ChainStreams
 from lightning_inpaint.optim import MAP, AnnealedHMC, Langevin, Particles, PluginDiffusion, Search
 from lightning_inpaint.steady import elementwise, product
@@ -103,6 +104,16 @@ def test_batches_of_any_size_and_order_end_alike(parts, network, bundled) -> Non
 def test_every_kind_of_sampler_ends_alike(name, chains) -> None:
     module = LatentInpainter(Foreign(), sampler=SAMPLERS[name], chains=chains)
     equal(ends(module, WHOLE), ends(module, PARTS["five and eight"]))
+
+
+@pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="no bfloat16 instructions here")
+@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
+def test_rounded_convolutions_end_alike(parts, bundled) -> None:
+    module = LatentInpainter(bundled, sampler=partial(MAP, steps=6), precision="bfloat16")
+    whole = ends(module, WHOLE)
+    equal(whole, ends(module, parts))
+    torch.set_num_threads(2)
+    equal(whole, ends(module, PARTS["five and eight"]))
 
 
 def test_classes_that_are_not_given_and_chosen_starts_end_alike(bundled) -> None:
