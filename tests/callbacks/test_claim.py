@@ -38,14 +38,14 @@ def other(tmp_path):
     process.stdout.close()
 
 
-def test_a_second_job_is_one_sentence(tmp_path, predict, other, monkeypatch):
-    monkeypatch.setattr(claim, "PATIENCE", 0.0)
-    with pytest.raises(UserError, match=rf"in use by another job \(process {other.pid} on "):
-        predict([CompletionWriter(str(tmp_path))])
+def test_a_second_job_is_one_sentence_and_a_killed_one_blocks_nobody(
+    tmp_path, predict, other, monkeypatch
+):
+    with monkeypatch.context() as impatient:
+        impatient.setattr(claim, "PATIENCE", 0.0)
+        with pytest.raises(UserError, match=rf"in use by another job \(process {other.pid} on "):
+            predict([CompletionWriter(str(tmp_path))])
     assert files_below(tmp_path) == [".lock"]
-
-
-def test_a_killed_job_blocks_nobody(tmp_path, predict, other):
     other.kill()  # not its child
     predict([CompletionWriter(str(tmp_path))], names=["a"])
     assert ".lock" not in files_below(tmp_path)

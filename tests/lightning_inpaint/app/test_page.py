@@ -283,12 +283,10 @@ def faults(page):
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 390])
-def test_axe_finds_no_serious_fault(small_address, browser, scheme, width):
-    context = browser.new_context(
-        viewport={"width": width, "height": 1000}, color_scheme=scheme, bypass_csp=True
-    )
+@pytest.fixture(scope="module")
+def completed(small_address, browser):
+    """A page with completions."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, bypass_csp=True)
     one = context.new_page()
     one.goto(small_address)
     one.wait_for_selector("#editor canvas")
@@ -296,9 +294,18 @@ def test_axe_finds_no_serious_fault(small_address, browser, scheme, width):
     choose_mask(one, "right_half")
     one.click("#complete")
     one.wait_for_selector("#results img", timeout=120_000)
-    one.wait_for_timeout(500)
-    assert faults(one) == []
+    yield one
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_axe_finds_no_serious_fault(completed, scheme, width):
+    completed.emulate_media(color_scheme=scheme)
+    completed.set_viewport_size({"width": width, "height": 1000})
+    completed.wait_for_timeout(500)
+    assert completed.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
+    assert faults(completed) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -164,7 +164,8 @@ def test_settings_that_make_no_sense_are_refused(change):
 
 
 def test_it_completes_pictures():
-    model = LatentInpainter(network(3), chains=2)
+    few = {"class_path": "map", "init_args": {"steps": 4}}  # no search: these weights are random
+    model = LatentInpainter(network(3), chains=2, sampler=few)
     batch = {
         "image": torch.zeros(1, 3, 16, 16, dtype=torch.uint8),
         "mask": torch.zeros(1, 1, 16, 16),
