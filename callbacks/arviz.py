@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytorch_lightning import LightningModule
 
 from ..completions import Completions
-from ..errors import UserError
+from ..errors import ArgumentError, UserError
 from .explaining import write_bytes
 
 if TYPE_CHECKING:
@@ -34,9 +34,10 @@ def check_arviz(pl_module: LightningModule) -> None:
             '"lightning-inpaint[arviz]", or leave it out.'
         )
     if int(getattr(pl_module, "chains", 2)) < 2:
-        raise UserError(
-            "arviz of CompletionWriter needs draws of two chains at least: set `chains` to 4, or leave "
-            "it out."
+        raise ArgumentError(
+            "`arviz` of CompletionWriter needs draws of two chains at least: set `model.chains` to 4, or "
+            "leave it out.",
+            "writer",
         )
 
 

@@ -32,7 +32,8 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause = _CAUSES.get(error.errno or 0, error.strerror or str(error))
+        said = f"of an error ({error.strerror or error}): pass another --output_dir"
+        cause = _CAUSES.get(error.errno or 0, said)
         raise UserError(
             f"Cannot write {path}, because {cause}, then start the same command again "
             "(finished pictures are kept)."

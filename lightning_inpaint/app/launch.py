@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import ArgumentError, UserError
 
 __all__ = ["serve"]
 
@@ -35,7 +35,7 @@ def serve(
         UserError: gradio is missing, a generator cannot be loaded, or the port is taken.
     """
     if not 0 <= port <= 65535:
-        raise UserError(f"port is {port}, and must be 0 to 65535.")
+        raise ArgumentError(f"`port` is {port}, and must be 0 to 65535.", "")
     # Read when gradio is imported: no telemetry, no look for a newer version, no font.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -73,7 +73,15 @@ def _no_option(flag: str, parser: Any) -> str:
                     return (
                         f"{flag} is no option: with --{choice} {name} there is --{choice}.{leaf}."
                     )
-    hint = f"did you mean {near}?" if near else did_you_mean(flag, own, "see --help.")
+    if near is None:
+        group = flag.rpartition(".")[0]
+        ends = [name.rpartition(".")[2] for name in own if name.rpartition(".")[0] == group]
+        if group and ends:  # what the flags of a group have in common makes all of them alike
+            end = nearest(leaf, ends)
+            near = f"{group}.{end}" if end else None
+        else:
+            near = nearest(flag, own)
+    hint = f"did you mean {near}?" if near else "see --help."
     return f"{flag} is no option: {hint}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pytorch_lightning.cli import LightningArgumentParser
 
 from .. import callbacks, datamodules
+from ..errors import UserError
 from ..module import LatentInpainter
 from ..notices import quieten
 from .names import program
@@ -73,6 +74,8 @@ class PredictCLI(JobCLI):
     def instantiate_trainer(self, **options: Any) -> Any:
         """The trainer, with what is shown and written beside the completions."""
         config = self.config.trainer
+        if self.config.animate < 0:
+            raise UserError(f"--animate is {self.config.animate}, and must not be negative.")
         shown: list[Any] = [callbacks.SpeedLine(), callbacks.EnergyTable()]
         shown.append(callbacks.CompletionFigure())
         shown.append(callbacks.Gallery())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
+from ..errors import UserError
 from ..generators.priors import LatentPrior
 from .functions import run
 
@@ -38,6 +40,8 @@ def sample(
     """
     from ..generators import load_generator, sample_grid
 
+    if Path(output).is_dir():
+        raise UserError(f"--output {output} is a folder, and must be the name of a picture.")
     size: dict[str, Any] = {"columns": columns, "rows": columns}
     network = load_generator(
         generator, weights=weights, latent_prior=latent_prior, value_range=value_range

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import ArgumentError, UserError
 from ..files import whole_file
 from ..images.levels import to_uint8
 from ..images.sheet import contact_sheet
@@ -54,8 +54,9 @@ def sample_grid(
         UserError: a class does not exist, a number makes no sense, or the generator has no truncation.
     """
     path = Path(path)
-    if columns < 1 or rows < 1 or batch_size < 1:
-        raise UserError("sample: columns, rows and batch size must be at least 1.")
+    for name, value in {"columns": columns, "rows": rows, "batch_size": batch_size}.items():
+        if value < 1:
+            raise ArgumentError(f"`{name}` is {value}, and must be at least 1.", "")
     labels = _choose_classes(generator, classes, rows)
     count = len(labels) if labels is not None else rows
     seeds = [

@@ -8,7 +8,7 @@ import torch
 
 from lightning_inpaint import LatentInpainter
 from lightning_inpaint.callbacks.arviz import inference_data, write_arviz
-from lightning_inpaint.errors import UserError
+from lightning_inpaint.errors import ArgumentError, UserError
 
 xarray = pytest.importorskip("xarray")
 
@@ -87,5 +87,6 @@ def test_the_writer_puts_a_file_beside_each_picture(tiny_generator, tmp_path) ->
     run(2, "two")
     read = xarray.open_datatree(tmp_path / "two/arviz/cat/a.nc", engine="h5netcdf")
     assert read["posterior/hole"].sizes["chain"] == 2
-    with pytest.raises(UserError, match="needs draws of two chains at least"):
+    with pytest.raises(ArgumentError, match="needs draws of two chains at least") as refused:
         run(1, "one")
+    assert refused.value.flagged().startswith("--writer.arviz of CompletionWriter needs draws")

@@ -49,6 +49,8 @@ REFUSED = [  # by the class itself, when it is made
     ("--data.num 0", "--data.num is 0, and must be at least 1."),
     ("--data.num_workers -1", "--data.num_workers is -1, and must be at least 0."),
     ("--data FolderMasks --data.images x --data.batch_size 0", "--data.batch_size is 0"),
+    ("--data FolderMasks --data.images nowhere", "no such file or folder (--data.images)."),
+    ("--animate -1", "--animate is -1, and must not be negative."),
     ("--data CIFAR10Masks --data.split valid", "--data.split is valid, and must be test or train."),
 ]
 SETTINGS = [
@@ -82,7 +84,8 @@ def test_on_the_command_line(words, text, capsys):
 
 
 @pytest.mark.parametrize(("words", "text"), REFUSED)
-def test_of_the_pictures_class(words, text, capsys):
+def test_of_what_a_class_refuses(words, text, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert text in sentence(capsys, "predict", *words.split())
 
 
@@ -113,13 +116,23 @@ def test_an_accelerator_that_is_not_there(capsys):
         ("evaluate --sampels 3", "--sampels is no option: did you mean --samples?"),
         ("evaluate --samples few", "--samples is few, and must be a whole number."),
         ("sample --columns", "--columns needs a value: a whole number."),
+        ("sample --columns 0", "--columns is 0, and must be at least 1."),
+        (
+            "sample --columns 1 --output .",
+            "--output . is a folder, and must be the name of a picture.",
+        ),
+        ("fit --model.lr 0", "--model.lr is no option: see --help."),
+        ("fit --data.path nowhere", "nowhere: no such file or folder (--data.path)."),
+        ("evaluate --path nowhere", "nowhere: no such file or folder (--path)."),
+        ("app --port 99999", "--port is 99999, and must be 0 to 65535."),
         ("generators all", "'all' belongs to no option."),
         ("app --port x", "--port is x, and must be a whole number."),
         ("prdict", "'prdict' is no command: did you mean predict?"),
         ("photo.png", "'photo.png' is no command: take one of predict,"),
     ],
 )
-def test_of_the_other_commands(words, text, capsys):
+def test_of_the_other_commands(words, text, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert text in sentence(capsys, *words.split())
 
 

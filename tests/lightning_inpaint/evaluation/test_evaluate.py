@@ -151,6 +151,14 @@ def test_the_report_says_how_far_it_was_truncated(checkpoint, pictures, tmp_path
     assert "20 samples at truncation 0.5, as many real" in capsys.readouterr().out
 
 
+def test_too_few_real_pictures_are_no_fault_of_samples(checkpoint, pictures, tmp_path, capsys):
+    few = write_pictures(tmp_path / "few", 1)
+    assert evaluate(checkpoint, few, tmp_path / "report.json") == 2
+    assert (
+        "10 pictures are too few to compare with: it takes 32 at least." in capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
