@@ -18,7 +18,12 @@ from .spec import SamplerSpec
 __all__ = ["ByLatents"]
 
 MOST = 1024  # latents whose Jacobian is worth its pictures
+MOST_MAPS = 2**16  # latents of which a search looks at some hundred draws of the prior
 FEW = {"class_path": "Search"}
+MAPS = {
+    "class_path": "Search",
+    "init_args": {"steps": 321, "noise_std": 0.03, "trajectories": 0, "anchor": "start"},
+}
 MANY = {
     "class_path": "MAP",
     "init_args": {"steps": 100, "noise_std": 0.03, "anchor": "start"},
@@ -26,16 +31,17 @@ MANY = {
 
 
 class ByLatents(ChainOptimizer):
-    """The sampler that suits the latents: one for few, one for many.
+    """The sampler that suits the latents: one for few, one for noise maps as well, one for many.
 
     Where z is all there is, it has to be found: :class:`.search.Search` does, if its values are not too many.
-    Where noise maps and slack make up for what z has not found, a descent comes near any picture.
+    Noise maps help it, but do not replace it. Where slack makes up for what z has not found, a descent comes
+    near any picture.
 
     It is a choice, not a sampler: what it returns is an instance of the one or the other. Further options are
     those of the sampler that is chosen, by their names; null leaves one as it is.
 
     Attributes:
-        choice: true: what ``few`` and ``many`` say of ``noise_std`` is a default.
+        choice: true: what ``few``, ``maps`` and ``many`` say of ``noise_std`` is a default.
     """
 
     choice = True
@@ -44,6 +50,7 @@ class ByLatents(ChainOptimizer):
         cls,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
         few: dict[str, Any] | None = None,
+        maps: dict[str, Any] | None = None,
         many: dict[str, Any] | None = None,
         **options: Any,
     ) -> ChainOptimizer:
@@ -53,25 +60,32 @@ class ByLatents(ChainOptimizer):
             params: latents (N, D) or one group, see :class:`.base.ChainOptimizer`.
             few: the sampler where a chain has one block of at most 1024 latents, as ``class_path`` and
                 ``init_args``; null is Search.
-            many: the sampler where a chain has more of them, or noise maps or slack as well; null is 100 steps
-                of MAP at noise_std .03, held to its start.
+            maps: the sampler where a chain has noise maps as well, but no slack, and at most 65,536 latents;
+                null is that of ``many`` where it is given, or else a Search without trajectories, held to its
+                start.
+            many: the sampler where a chain has more of them, or slack; null is 100 steps of MAP at noise_std
+                .03, held to its start.
 
         Raises:
             ValueError: no such sampler, or an option that the chosen one does not have.
         """
         group: list[Any] = list(params)
-        declared = (few or FEW) if _few(group) else (many or MANY)
+        cases = {"few": few or FEW, "maps": maps or many or MAPS, "many": many or MANY}
+        declared = cases[_case(group)]
         given = {name: value for name, value in options.items() if value is not None}
         spec = SamplerSpec.of(declared, SAMPLERS, **given)
         return spec.cls(group, **spec.options)  # type: ignore[call-arg]
 
 
-def _few(params: list[Any]) -> bool:
+def _case(params: list[Any]) -> str:
     group = params[0] if isinstance(params[0], Mapping) else {"params": params}
     latents = group["params"]
     latents = latents if isinstance(latents, Tensor) else latents[0]
-    blocks = (group.get("context") or ChainContext()).blocks
-    return (blocks is None or len(blocks) == 1) and latents.shape[1] <= MOST
+    blocks = (group.get("context") or ChainContext()).blocks or [latents.shape[1:]]
+    if len(blocks) == 1:
+        return "few" if latents.shape[1] <= MOST else "many"
+    slack = any(len(block) == 3 for block in blocks)  # features; noise maps have no channels
+    return "many" if slack or latents.shape[1] > MOST_MAPS else "maps"
 
 
 def _signature(own: Callable[..., Any], *samplers: type[ChainOptimizer]) -> inspect.Signature:

@@ -126,6 +126,7 @@ def descend(
     std: Tensor,
     damping: Tensor,
     prior: Tensor | None = None,
+    anchor: Tensor | None = None,
     steps: int = STEPS,
     width: float = WIDTH,
 ) -> Descent:
@@ -141,7 +142,8 @@ def descend(
         row: (), its number.
         std: (), sigma.
         damping: (), share of the mean curvature that is added to every direction.
-        prior: (D,), p of a term p_i u_i^2 / 2 in place of |u|^2 / 2; None = ones.
+        prior: (D,), p of a term p_i (u_i - a_i)^2 / 2 in place of |u|^2 / 2; None = ones.
+        anchor: (D,), a; None = 0.
         steps: how many.
         width: of the secants.
     """
@@ -150,19 +152,20 @@ def descend(
     rows = row.expand(len(ladder))
     eye = torch.eye(len(u), device=u.device, dtype=u.dtype)
     p = torch.ones_like(u) if prior is None else prior
+    a = torch.zeros_like(u) if anchor is None else anchor
 
     def potential(energy: Tensor, at: Tensor) -> Tensor:
-        whole = energy / (2 * std.square()) + (p * at.square()).sum(dim=-1) / 2
+        whole = energy / (2 * std.square()) + (p * (at - a).square()).sum(dim=-1) / 2
         return whole.nan_to_num(nan=torch.inf)
 
     energy = r.square().sum()
     first = before = potential(energy, u)
     for number in range(steps):
-        a = eye + jt @ jt.T / std.square()
-        slope = jt @ r / std.square() + p * u
+        bent = eye + jt @ jt.T / std.square()
+        slope = jt @ r / std.square() + p * (u - a)
         tried = (damping * ladder).clamp(1e-6, 1e6)
-        more = (tried * a.diagonal().mean())[:, None, None] * eye
-        factor, _ = torch.linalg.cholesky_ex(a + more)
+        more = (tried * bent.diagonal().mean())[:, None, None] * eye
+        factor, _ = torch.linalg.cholesky_ex(bent + more)
         moves = -torch.cholesky_solve(slope[None, :, None].expand(len(ladder), -1, -1), factor)[
             ..., 0
         ]

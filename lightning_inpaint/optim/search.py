@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from .base import Closure, require_decays, require_positive
 from .gauss_newton import descend, descent_pictures, residuals
 from .local import PICTURES, LocalDraws
 from .mixture import chosen
-from .mode import cosine_rate
+from .mode import Anchor, cosine_rate
 from .radius import ratio_to, row_norms, spans_of
 from .reheating import MEASURES, Reheating
 
@@ -101,6 +101,8 @@ class Search(LocalDraws):
         leapfrog: evaluations of a trajectory.
         jumps: places that a jump chooses from, half an evaluation each; 0 = no jumps.
         target_accept: acceptance that the burn-in aims at.
+        anchor: what an attempt is held to: ``origin``, so that it seeks the mode, or ``start``, its own prior
+            draw, so that without trajectories it ends near a draw (see :class:`.mode.AnnealedDescent`).
 
     Raises:
         ValueError: an option out of range, or a context without ``residual`` and ``observed``.
@@ -109,7 +111,7 @@ class Search(LocalDraws):
     needs_std = True  # it looks at residuals
     live = (
         *LocalDraws.live,
-        *("best", "value", "found", "trying", "rows", "tries"),
+        *("held", "best", "value", "found", "trying", "rows", "tries"),
         *("hot", "cold", "mean", "square", "damping", "settled", "stalled"),
         *(f"heat.{name}" for name in Reheating.LIVE),
     )
@@ -130,6 +132,7 @@ class Search(LocalDraws):
         leapfrog: int = 8,
         jumps: int = 16,
         target_accept: float = 0.8,
+        anchor: Anchor = "origin",
     ) -> None:
         require_positive(noise_std=noise_std, budget=budget, lr=lr)
         for name, number, least in (
@@ -146,6 +149,8 @@ class Search(LocalDraws):
         require_decays(betas)
         if not 0 < target_accept < 1:
             raise ValueError(f"target_accept must lie in (0, 1), got {target_accept}")
+        if anchor not in get_args(Anchor):
+            raise ValueError(f"anchor must be one of {', '.join(get_args(Anchor))}, got {anchor!r}")
         if trajectories > steps:
             raise ValueError(f"trajectories must be at most steps ({steps}), got {trajectories}")
         super().__init__(params, steps, noise_std, trajectories, leapfrog, jumps, target_accept)
@@ -155,6 +160,7 @@ class Search(LocalDraws):
         n = len(u)
         blank = torch.zeros(n, device=u.device, dtype=u.dtype)
         no = torch.zeros(n, device=u.device, dtype=torch.bool)
+        self.held = torch.zeros_like(u)
         self.best = u.clone()
         self.value = torch.full_like(blank, torch.inf)
         self.found = torch.full_like(blank, torch.nan)
@@ -163,9 +169,9 @@ class Search(LocalDraws):
         self.tries = blank.clone()
         self.hot, self.cold, self.damping = blank.clone(), blank.clone(), blank.clone()
         self.mean, self.square = torch.zeros_like(u), torch.zeros_like(u)
-        self.heat = Reheating(u)
-        self.spans = spans_of(self.context.blocks, self.context.scale_free)
         self.many = u.shape[1] > MANY
+        self.heat = Reheating(u[:, :0] if self.many else u)
+        self.spans = spans_of(self.context.blocks, self.context.scale_free)
         self.prior = torch.ones_like(u[:1])  # precision, of what the search minimises
         for span in self.spans:
             self.prior[:, span.start : span.stop] = 0.0
@@ -273,17 +279,18 @@ class Search(LocalDraws):
 
     def _screen(self, rows: Tensor) -> None:
         """The best of some prior draws, and the sigmas of the descent from it."""
-        size, draw = self.latents.shape[1], 1 + self.step_count
-        numbers = self.streams.select(rows).normal(
-            draw, self.screen * size, Purpose.START, self.latents.dtype
-        )
+        size, draw, kind = self.latents.shape[1], 1 + self.step_count, self.latents.dtype
         energies, starts = [], []
-        for draws, row in zip(numbers.unflatten(1, (self.screen, size)), rows, strict=True):
+        for row in rows:  # one by one: noise maps are large
+            own = self.streams.select(row[None])
+            draws = own.normal(draw, self.screen * size, Purpose.START, kind).view(-1, size)
             energy = residuals(self._residual, draws, row).square().sum(dim=1)
             energies.append(energy)
             starts.append(draws[energy.nan_to_num(nan=torch.inf).argmin()])
         energy = torch.stack(energies)
         self.latents[rows] = self._on_shell(torch.stack(starts))
+        if self.anchor == "start":
+            self.held[rows] = self.latents[rows]
         size_of_residual = (energy.amin(dim=1) / self._observed(rows)).sqrt()
         cold = (COLD * size_of_residual).clamp(min=self.noise_std)
         self.cold[rows] = torch.full_like(cold, self.noise_std) if self.many else cold
@@ -331,7 +338,7 @@ class Search(LocalDraws):
         done = min(1.0, number / (0.9 * steps))
         hot, cold = elementwise(torch.log, self.hot[rows]), elementwise(torch.log, self.cold[rows])
         std = elementwise(torch.exp, torch.lerp(hot, cold, done))
-        slope = grad / (2 * std.square()[:, None]) + self.prior * u
+        slope = grad / (2 * std.square()[:, None]) + self.prior * (u - self.held[rows])
         mean = b1 * self.mean[rows] + (1 - b1) * slope
         square = b2 * self.square[rows] + (1 - b2) * slope.square()
         self.mean[rows], self.square[rows] = mean, square
@@ -345,12 +352,12 @@ class Search(LocalDraws):
         """Damped Gauss-Newton steps; chains that gain nothing from them are settled."""
         ends = []
         for row in rows:
-            u, energy = self.latents[row].detach(), self.seen[row]
+            u, energy, held = self.latents[row].detach(), self.seen[row], self.held[row]
             std = (energy / self._observed(row)).sqrt().clamp(min=self.noise_std)
             std = torch.where(self.stalled[row], self.noise_std, std)
-            end = descend(self._residual, u, row, std, self.damping[row], self.prior[0])
+            end = descend(self._residual, u, row, std, self.damping[row], self.prior[0], held)
             last = std <= self.noise_std * 1.001
-            norm = (self.prior[0] * end.u.square()).sum()
+            norm = (self.prior[0] * (end.u - held).square()).sum()
             value = end.energy / (2 * std.square()) + norm / 2 + end.gain
             stalled = ~last & (end.gain < STALLED * value)
             given_up = self.stalled[row] & (end.gain < STALLED * value)
@@ -368,7 +375,7 @@ class Search(LocalDraws):
         """Keep the best end of all attempts by its potential, and see who has arrived."""
         everyone = torch.arange(len(self.seen), device=self.seen.device)
         observed = self._observed(everyone)
-        norm = (self.prior * self.latents.detach().square()).sum(dim=1) / 2
+        norm = (self.prior * (self.latents.detach() - self.held).square()).sum(dim=1) / 2
         value = (self.seen / (2 * self.noise_std**2) + norm).nan_to_num(nan=torch.inf)
         better = self.trying & (value < self.value)
         self.best = torch.where(better[:, None], self.latents.detach(), self.best)

@@ -18,15 +18,19 @@ from lightning_inpaint.optim import (
     Search,
 )
 
-FEW, MANY = [(8,)], [(8,), (4, 4)]
+FEW, MAPS, MANY = [(8,)], [(8,), (4, 4)], [(8,), (4, 4, 2)]
+MAPS_INIT = {"steps": 321, "noise_std": 0.03, "trajectories": 0, "anchor": "start"}
 MANY_INIT = {"steps": 100, "noise_std": 0.03, "anchor": "start"}
 
 
-@pytest.mark.parametrize(("shapes", "cls"), [(FEW, Search), (MANY, MAP), ([(1025,)], MAP)])
+@pytest.mark.parametrize(
+    ("shapes", "cls"),
+    [(FEW, Search), (MAPS, Search), (MANY, MAP), ([(1025,)], MAP), ([(8,), (256, 256)], MAP)],
+)
 def test_one_for_few_latents_and_one_for_many(shapes, cls) -> None:
     spec = SamplerSpec.of(ByLatents, SAMPLERS, shapes)
     assert spec.cls is cls
-    own = MANY_INIT if cls is MAP else {}
+    own = MANY_INIT if cls is MAP else MAPS_INIT if shapes is MAPS else {}
     group = {"params": [nn.Parameter(torch.zeros(1, 1))], "context": BLANK}
     assert spec.options == cls([group], **own).options
 
@@ -40,7 +44,7 @@ def test_it_makes_the_sampler_itself() -> None:
     assert isinstance(ByLatents([u], few={"class_path": "map", "init_args": {"steps": 3}}), MAP)
 
 
-@pytest.mark.parametrize(("shapes", "steps"), [(FEW, 5), (MANY, 7)])
+@pytest.mark.parametrize(("shapes", "steps"), [(FEW, 5), (MAPS, 7), (MANY, 7)])
 def test_a_preset_says_both(shapes, steps) -> None:
     both = {
         "few": {"class_path": "map", "init_args": {"steps": 5}},

@@ -153,6 +153,7 @@ def test_no_search_when_all_steps_are_trajectories() -> None:
         ({"trajectories": 900}, r"trajectories must be at most steps \(\d+\), got 900"),
         ({"betas": (0.9, 1.0)}, r"betas must lie in \[0, 1\)"),
         ({"target_accept": 1.0}, "target_accept must lie in"),
+        ({"anchor": "end"}, "anchor must be one of origin, start, got 'end'"),
     ],
 )
 def test_bad_options_are_quoted(options, message: str) -> None:
@@ -228,3 +229,18 @@ def test_many_latents_are_searched_without_jacobians() -> None:
     mode = matrix @ torch.linalg.solve(matrix.T @ matrix + SIGMA**2 * torch.eye(8), torch.ones(8))
     torch.testing.assert_close(ends, mode.expand(3, -1), atol=0.02, rtol=0)
     assert (sampler.diagnostics()["gradient_evaluations"] == 4 + 30 * 6).all()
+
+
+@pytest.mark.parametrize("size", [6, 300])
+def test_held_to_its_start_it_randomises_then_optimises(size: int) -> None:
+    """What the known values do not determine stays at the prior draw that an attempt began with."""
+    matrix = torch.zeros(size, 3)
+    matrix[:3] = torch.eye(3)
+    problem = Problem(lambda u: u @ matrix, torch.ones(3), torch.ones(3), prior_start(400, size))
+    options = {"screen": 2, "descent": 60, "newton": 4, "trajectories": 0, "steps": 65}
+    sampler, ends = searched(problem, anchor="start", **options)
+    free = ends[:, 3:]
+    assert abs(float(free.mean())) < 4 / free.numel() ** 0.5
+    assert abs(float(free.var()) - 1) < 4 * (2 / free.numel()) ** 0.5
+    mode = (ends[:, :3] - sampler.held[:, :3] * SIGMA**2 / (1 + SIGMA**2)) * (1 + SIGMA**2)
+    assert (mode - 1).abs().quantile(0.99) < 0.05
