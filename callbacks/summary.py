@@ -97,7 +97,8 @@ def _arrived(pictures: Iterable[dict[str, Any]]) -> list[str]:
         return lines
     return [
         *lines,
-        "    the others: more chains or steps, or a larger noise_std (docs/sampling.md)",
+        "    the others: more chains or steps, or a larger noise_std; what a generator cannot draw at all,\n"
+        "    such as pictures unlike its own: noise_std auto, or a discrepancy (docs/sampling.md)",
     ]
 
 
