@@ -137,7 +137,7 @@ class Untested(Search):
         return log_ratio.isfinite()
 
 
-ATTEMPTS, DESCENT, NEWTON = 6, 100, 6  # of a search
+SEARCHING = 366  # steps of two rounds of attempts, as by default
 
 
 def search_sampler(args: argparse.Namespace, group: dict) -> Search:
@@ -146,9 +146,7 @@ def search_sampler(args: argparse.Namespace, group: dict) -> Search:
     narrow = 0.9 if args.wrong == "narrow" else 1.0
     return kind(
         [group],
-        steps=ATTEMPTS * (1 + DESCENT + NEWTON) + args.trajectories,
-        descent=DESCENT,
-        newton=NEWTON,
+        steps=SEARCHING + args.trajectories,
         trajectories=args.trajectories,
         leapfrog=args.leapfrog,
         noise_std=narrow * args.noise_std,

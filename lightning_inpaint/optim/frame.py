@@ -1,13 +1,18 @@
-"""Coordinates in which a Gaussian of a given precision is standard."""
+"""Coordinates in which a Gaussian of a given precision is standard, and trajectories in them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Frame", "factored"]
+from .hmc import Point, log_accept, trajectory
+
+__all__ = ["Frame", "Journey", "factored", "journey"]
+
+JITTER = 0.2  # share by which angles vary from trajectory to trajectory
 
 
 def factored(precision: Tensor) -> Tensor:
@@ -49,3 +54,62 @@ class Frame(NamedTuple):
         """What ``potential`` (N,), with its ``gradient`` (N, D) in u, is beside the Gaussian at ``w`` (N, D):
         its value (N,) and its gradient (N, D) in w."""
         return potential - w.square().sum(dim=1) / 2, self.slope(gradient) - w
+
+
+class Journey(NamedTuple):
+    """A trajectory from end to end.
+
+    Attributes:
+        place: (N, D), where it ends.
+        energy: (N,), there.
+        grad: (N, D), of the energy there.
+        log_ratio: (N,) float64, of the Metropolis test of this end.
+    """
+
+    place: Tensor
+    energy: Tensor
+    grad: Tensor
+    log_ratio: Tensor
+
+
+def journey(
+    gradient: Callable[[Tensor], tuple[Tensor, Tensor]],
+    frame: Frame,
+    std: float | Tensor,
+    at: tuple[Tensor, Tensor, Tensor],
+    momentum: Tensor,
+    angle: Tensor,
+    chance: Tensor,
+    leapfrog: int,
+) -> Journey:
+    """A trajectory under E / (2 sigma^2) + |u|^2 / 2: the frame's Gaussian by rotations, the rest by kicks.
+
+    Args:
+        gradient: places (N, D) to energies (N,) and their gradients (N, D).
+        frame: of the coordinates.
+        std: sigma, one for all or (N,).
+        at: places (N, D), their energies and gradients.
+        momentum: (N, D), standard normal.
+        angle: (N,), of a rotation.
+        chance: (N,), uniform numbers by which the angles vary.
+        leapfrog: rotations, an evaluation each.
+    """
+    variance = 2 * std**2
+    column = variance[:, None] if isinstance(variance, Tensor) else variance
+    end = at
+
+    def rest(place: Tensor, energy: Tensor, grad: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        value = energy / variance + place.square().sum(dim=1) / 2
+        return frame.rest(value, grad / column + place, w)
+
+    def potential(w: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal end
+        place = frame.place(w)
+        end = (place, *gradient(place))
+        return rest(*end, w)
+
+    swing = (1 + JITTER * (2 * chance - 1)).to(momentum)
+    w = frame.coordinates(at[0])
+    old = Point(w, momentum, *rest(*at, w))
+    new = trajectory(potential, old, (angle * swing)[:, None], leapfrog)
+    return Journey(*end, log_accept(old, new))

@@ -12,14 +12,13 @@ from ..noise import Purpose
 from ..steady import elementwise
 from .adaptation import StepAdaptation
 from .base import ChainOptimizer, Closure
-from .frame import Frame, factored
+from .frame import Frame, factored, journey
 from .gauss_newton import curvature, linearized, residuals
-from .hmc import DIVERGENT, Point, log_accept, trajectory
+from .hmc import DIVERGENT
 from .mixture import Mixture, chosen
 
 __all__ = ["LocalDraws"]
 
-JITTER = 0.2
 FIRST_ANGLE = 0.2  # of a rotation; the burn-in adapts it
 PICTURES = 2  # made without a gradient for the price of one evaluation
 MEASURES = 8  # of the metric, at most, in the first three quarters of the burn-in
@@ -102,6 +101,11 @@ class LocalDraws(ChainOptimizer):
         return range(0, max(3 * burn_in // 4, 1), apart)
 
     @property
+    def measurement(self) -> float:
+        """Evaluations that one place of one chain costs."""
+        return (self.latents.shape[1] + 1) / PICTURES
+
+    @property
     def worth(self) -> int:
         """Trajectories that cost as much as a measurement of the metric, at least."""
         return -(-self.latents.shape[1] // (PICTURES * self.leapfrog))
@@ -128,7 +132,7 @@ class LocalDraws(ChainOptimizer):
         u = self.latents.detach()
         everyone = torch.arange(len(u), device=u.device)
         at = linearized(self._residual, u, everyone)
-        self.spent += (u.shape[1] + 1) / PICTURES
+        self.spent += self.measurement
         square = at.square.nan_to_num(0.0, 0.0, 0.0)
         std = torch.full_like(at.energy, self.noise_std)
         if number == 0:
@@ -218,7 +222,6 @@ class LocalDraws(ChainOptimizer):
             self.here = self.evaluate(closure)
             self.spent += 1
         chance = self.streams.uniform(self.step_count, 3, Purpose.ACCEPT)
-        swing = (1 + JITTER * (2 * chance[:, 1] - 1)).to(u)
         size = self.adaptation.step_size if self.adapting else self.adaptation.frozen
         centre, extra, home = self.centre, None, None
         if len(self.jumpers):
@@ -230,25 +233,18 @@ class LocalDraws(ChainOptimizer):
             jumping = torch.zeros_like(self.arrived).index_fill(0, self.jumpers, True)
             centre = torch.where(jumping[:, None], own, centre)
         assert self.factor is not None
-        frame = Frame(centre, self.factor)
-        last: list[tuple[Tensor, Tensor, Tensor]] = []
-
-        def rest(at: Tensor, energy: Tensor, grad: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-            gradient = grad / (2 * self.noise_std**2) + at
-            return frame.rest(self._potential(energy, at), gradient, w)
-
-        def potential(w: Tensor) -> tuple[Tensor, Tensor]:
-            at = frame.place(w)
-            energy, grad = self.evaluate(closure, at)
-            last[:] = [(at, energy, grad)]
-            return rest(at, energy, grad, w)
-
-        w = frame.coordinates(u)
-        old = Point(w, self.normal(Purpose.MOMENTUM), *rest(u, *self.here, w))
-        new = trajectory(potential, old, (size * swing)[:, None], self.leapfrog)
+        end = journey(
+            lambda at: self.evaluate(closure, at),
+            Frame(centre, self.factor),
+            self.noise_std,
+            (u, *self.here),
+            self.normal(Purpose.MOMENTUM),
+            size,
+            chance[:, 1],
+            self.leapfrog,
+        )
         self.spent += self.leapfrog
-        at, energy, grad = last[0]
-        ratio = log_accept(old, new)
+        at, energy, grad, ratio = end
         if extra is not None and home is not None:
             more = (self._homes(at) - extra).gather(1, home)[:, 0]
             ratio = torch.where(jumping, ratio + more, ratio)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Span", "ratio_to", "row_norms", "spans_of"]
+__all__ = ["Span", "on_shell", "ratio_to", "row_norms", "spans_of"]
 
 
 class Span(NamedTuple):
@@ -61,3 +61,14 @@ def ratio_to(u: Tensor, span: Span, norms: Tensor) -> Tensor:
     tiny = torch.finfo(u.dtype).tiny
     ratio = norms / row_norms(u, span).clamp(min=tiny)
     return ratio[:, :, None].expand(-1, -1, span.width).flatten(1)
+
+
+def on_shell(u: Tensor, spans: Sequence[Span]) -> Tensor:
+    """``u`` (N, D) with the rows of its spans at the prior's root-mean-square radius."""
+    if not spans:
+        return u
+    u = u.clone()
+    for span in spans:
+        norms = torch.full_like(row_norms(u, span), span.width**0.5)
+        u[:, span.start : span.stop] *= ratio_to(u, span, norms)
+    return u

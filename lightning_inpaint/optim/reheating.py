@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from ..steady import elementwise
-from .frame import Frame, factored
+from .frame import Frame, factored, journey
 from .gauss_newton import Residual, curvature, linearized
-from .hmc import Point, log_accept, trajectory
 
 __all__ = ["MEASURES", "Gradient", "Reheating"]
 
@@ -35,16 +34,16 @@ class Reheating:
         angle: (N,), of a rotation.
         grad: (N, D), of the energy where a chain is.
         centre: (N, D), where it was measured last.
-        square: (N, D, D), J^T J there.
+        square: (N, D, D), J^T J there; None before the first measurement.
     """
 
     LIVE = ("hot", "cold", "angle", "grad", "centre", "square")
 
     def __init__(self, u: Tensor) -> None:
-        n, size = u.shape
+        n = len(u)
         self.hot, self.cold, self.angle = (u.new_zeros(n) for _ in range(3))
         self.grad, self.centre = torch.zeros_like(u), torch.zeros_like(u)
-        self.square: Tensor = u.new_zeros(n, size, size)
+        self.square: Tensor | None = None
 
     def begin(self, rows: Tensor, hot: Tensor, cold: Tensor) -> None:
         """The chains ``rows`` (n,) are to go from ``hot`` (n,) to ``cold`` (n,)."""
@@ -81,33 +80,29 @@ class Reheating:
         u, energy = at
         if fraction == 0:
             energy, self.grad[rows] = gradient(u, rows)
+        if self.square is None:
+            self.square = u.new_zeros(*self.grad.shape, u.shape[1])
         if measure:
             square = linearized(residual, u, rows).square
             self.square[rows], self.centre[rows] = square.nan_to_num(0.0, 0.0, 0.0), u
         hot, cold = (elementwise(torch.log, x[rows]) for x in (self.hot, self.cold))
         std = elementwise(torch.exp, torch.lerp(hot, cold, fraction))
         frame = Frame(self.centre[rows], factored(curvature(self.square[rows], std)))
-        last: list[tuple[Tensor, Tensor, Tensor]] = []
-
-        def rest(place: Tensor, e: Tensor, grad: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-            value = e / (2 * std.square()) + place.square().sum(dim=1) / 2
-            return frame.rest(value, grad / (2 * std.square()[:, None]) + place, w)
-
-        def potential(w: Tensor) -> tuple[Tensor, Tensor]:
-            place = frame.place(w)
-            e, grad = gradient(place, rows)
-            last[:] = [(place, e, grad)]
-            return rest(place, e, grad, w)
-
-        w = frame.coordinates(u)
-        old = Point(w, momentum, *rest(u, energy, self.grad[rows], w))
-        swing = self.angle[rows] * (0.8 + 0.4 * chance[:, 1]).to(u)
-        new = trajectory(potential, old, swing[:, None], leapfrog)
-        ratio = log_accept(old, new)
+        end = journey(
+            lambda place: gradient(place, rows),
+            frame,
+            std,
+            (u, energy, self.grad[rows]),
+            momentum,
+            self.angle[rows],
+            chance[:, 1],
+            leapfrog,
+        )
+        ratio = end.log_ratio
         accept = elementwise(torch.log, chance[:, 0]) < ratio
-        place, e, grad = last[0]
         probability = elementwise(torch.exp, ratio.clamp(max=0)).to(u)
         faster = elementwise(torch.exp, (probability - TARGET) / 2)
         self.angle[rows] = (self.angle[rows] * faster).clamp(0.005, 1.0)
-        self.grad[rows] = torch.where(accept[:, None], grad, self.grad[rows])
-        return torch.where(accept[:, None], place, u), torch.where(accept, e, energy)
+        self.grad[rows] = torch.where(accept[:, None], end.grad, self.grad[rows])
+        place = torch.where(accept[:, None], end.place, u)
+        return place, torch.where(accept, end.energy, energy)

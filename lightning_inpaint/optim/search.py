@@ -15,7 +15,7 @@ from .gauss_newton import descend, descent_pictures, residuals
 from .local import PICTURES, LocalDraws
 from .mixture import chosen
 from .mode import Anchor, cosine_rate
-from .radius import ratio_to, row_norms, spans_of
+from .radius import on_shell, spans_of
 from .reheating import MEASURES, Reheating
 
 __all__ = ["Search", "flat_std"]
@@ -58,16 +58,15 @@ def flat_std(energy: Tensor, share: float = SHARE) -> Tensor:
 
 
 class Search(LocalDraws):
-    """Attempts until a chain has arrived, each paid by that chain alone, then exact draws around it.
+    """Attempts until a chain has arrived, within its picture's budget, then exact draws around it.
 
     Attempts are of two kinds, one of the first and two of the second in turn. The first begins at the best of
     ``screen`` prior draws; ``descent`` steps of Adam follow a sigma that falls from where the likelihood is
     flat under those draws (:func:`flat_std`) to a third of their best residual. The second begins at the best
-    place so far:
-    ``reheat`` trajectories of Hamiltonian Monte Carlo follow a sigma that falls from twenty times that place's
-    residual to the residual itself (``reheating.py``). Either ends in up to ``newton`` Jacobians with three
-    damped Gauss-Newton steps each (``gauss_newton.py``), at the larger one of ``noise_std`` and the residual's
-    own size. A chain has arrived when its squared residual is that of a draw (chi2 below
+    place so far: ``reheat`` trajectories of Hamiltonian Monte Carlo follow a sigma that falls from twenty times
+    that place's residual to the residual itself (``reheating.py``). Either ends in up to ``newton`` Jacobians
+    with three damped Gauss-Newton steps each (``gauss_newton.py``), at the larger one of ``noise_std`` and the
+    residual's own size. A chain has arrived when its squared residual is that of a draw (chi2 below
     1 + 3 sqrt(2 / known values)); others begin again, while the picture's ``budget`` lasts, and keep the best
     of what they found. So nothing but ``noise_std`` knows the scale of the generator's pictures. A chain that
     has not arrived in the end goes on from where another one of its picture has, if one has.
@@ -170,21 +169,11 @@ class Search(LocalDraws):
         self.hot, self.cold, self.damping = blank.clone(), blank.clone(), blank.clone()
         self.mean, self.square = torch.zeros_like(u), torch.zeros_like(u)
         self.many = u.shape[1] > MANY
-        self.heat = Reheating(u[:, :0] if self.many else u)
+        self.heat = Reheating(u)
         self.spans = spans_of(self.context.blocks, self.context.scale_free)
         self.prior = torch.ones_like(u[:1])  # precision, of what the search minimises
         for span in self.spans:
             self.prior[:, span.start : span.stop] = 0.0
-
-    def _on_shell(self, u: Tensor) -> Tensor:
-        """``u`` (n, D) with latents that count by direction at the prior's root-mean-square radius."""
-        if not self.spans:
-            return u
-        u = u.clone()
-        for span in self.spans:
-            norms = torch.full_like(row_norms(u, span), span.width**0.5)
-            u[:, span.start : span.stop] *= ratio_to(u, span, norms)
-        return u
 
     @property
     def _jacobians(self) -> int:
@@ -211,12 +200,10 @@ class Search(LocalDraws):
         if step >= self.searching:
             return self.leapfrog
         heated, place, length = self._place(step)
-        jacobian = descent_pictures(self.latents.shape[1]) // PICTURES
         if place >= length - self._jacobians:
-            return jacobian
+            return descent_pictures(self.latents.shape[1]) // PICTURES
         if heated:
-            measured = self._measures(place)
-            return self.leapfrog + (place == 0) + measured * jacobian
+            return self.leapfrog + (place == 0) + self._measures(place) * round(self.measurement)
         return (PACE if self.many else 1) if place else self.screen // PICTURES
 
     def scale_step(self, factor: float) -> None:
@@ -288,7 +275,7 @@ class Search(LocalDraws):
             energies.append(energy)
             starts.append(draws[energy.nan_to_num(nan=torch.inf).argmin()])
         energy = torch.stack(energies)
-        self.latents[rows] = self._on_shell(torch.stack(starts))
+        self.latents[rows] = on_shell(torch.stack(starts), self.spans)
         if self.anchor == "start":
             self.held[rows] = self.latents[rows]
         size_of_residual = (energy.amin(dim=1) / self._observed(rows)).sqrt()
@@ -326,9 +313,8 @@ class Search(LocalDraws):
             self.leapfrog,
             measure,
         )
-        self.latents[rows] = self._on_shell(moved) if number == self.reheat - 1 else moved
-        more = (latents + 1) / PICTURES if measure else 0
-        self.spent[rows] += self.leapfrog + (number == 0) + more
+        self.latents[rows] = on_shell(moved, self.spans) if number == self.reheat - 1 else moved
+        self.spent[rows] += self.leapfrog + (number == 0) + measure * self.measurement
 
     def _descend(self, rows: Tensor, number: int, steps: int) -> None:
         """Step ``number`` of ``steps`` of Adam on the potential of a falling sigma."""
@@ -344,7 +330,7 @@ class Search(LocalDraws):
         self.mean[rows], self.square[rows] = mean, square
         rate = cosine_rate(number, steps, self.lr, 0.25) / (1 - b1 ** (number + 1))
         root = (square / (1 - b2 ** (number + 1))).sqrt() + 1e-8
-        self.latents[rows] = self._on_shell(u - rate * mean / root)
+        self.latents[rows] = on_shell(u - rate * mean / root, self.spans)
         self.seen[rows] = energy
         self.spent[rows] += 1
 
@@ -366,7 +352,7 @@ class Search(LocalDraws):
         u, energy, damping, settled, stalled = (
             torch.stack(part) for part in zip(*ends, strict=True)
         )
-        self.latents[rows] = self._on_shell(u)
+        self.latents[rows] = on_shell(u, self.spans)
         self.seen[rows], self.damping[rows] = energy, damping
         self.settled[rows], self.stalled[rows] = settled, stalled
         self.spent[rows] += descent_pictures(u.shape[1]) / PICTURES
@@ -393,12 +379,11 @@ class Search(LocalDraws):
         weight = arrived.to(uniform)[:, None]
         other = chosen(weight, self._of_pictures(uniform))[..., 0].clamp(max=self.company - 1)
         own = torch.arange(self.company, device=other.device).expand_as(other)
-        from_ = torch.where(arrived | ~arrived.any(dim=1, keepdim=True), own, other)
-        from_ = (
-            from_ + self.company * torch.arange(len(own), device=own.device)[:, None]
-        ).flatten()
-        self.latents.copy_(self.best[from_])
-        self.seen, self.arrived = self.found[from_], self.arrived[from_]
+        stays = arrived | ~arrived.any(dim=1, keepdim=True)
+        first = self.company * torch.arange(len(own), device=own.device)[:, None]
+        source = (first + torch.where(stays, own, other)).flatten()
+        self.latents.copy_(self.best[source])
+        self.seen, self.arrived = self.found[source], self.arrived[source]
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Adds ``attempts`` made, (N,), to those of :class:`.local.LocalDraws`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from toys import Problem, prior_start
+from toys import Problem, linear_problem
 
 from lightning_inpaint.noise import Purpose
 from lightning_inpaint.optim.reheating import Reheating
@@ -40,17 +40,8 @@ def heated(problem: Problem, u: Tensor, hot: float, cold: float, length: int) ->
     return u
 
 
-def linear(chains: int, std: float) -> tuple[Problem, Tensor, Tensor]:
-    """A linear generator, and the mean and covariance of its posterior at sigma ``std``."""
-    gen = torch.Generator().manual_seed(0)
-    a, y = torch.randn(10, 6, generator=gen) / 2, torch.randn(10, generator=gen)
-    covariance = torch.linalg.inv(torch.eye(6) + a.T @ a / std**2)
-    problem = Problem(lambda u: u @ a.T, y, torch.ones(10), prior_start(chains, 6))
-    return problem, covariance @ a.T @ y / std**2, covariance
-
-
 def test_at_one_sigma_it_draws_from_the_closed_form() -> None:
-    problem, mean, covariance = linear(4000, 0.5)
+    problem, mean, covariance = linear_problem(4000, 0.5)
     ends = heated(problem, problem.u.detach(), 0.5, 0.5, 12)
     z = (ends.mean(dim=0) - mean) / (covariance.diag() / len(ends)).sqrt()
     assert z.abs().max() < 4

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor
-from toys import Problem, prior_start
+from toys import Problem, linear_problem, prior_start
 
 from lightning_inpaint.optim import ChainContext, Search
 from lightning_inpaint.optim.search import flat_std
@@ -73,22 +73,14 @@ def test_a_budget_ends_the_attempts() -> None:
     assert spent.max() < 350
 
 
-def linear_problem(chains: int) -> tuple[Problem, Tensor, Tensor]:
-    gen = torch.Generator().manual_seed(0)
-    a, y = torch.randn(10, 6, generator=gen) / 2, torch.randn(10, generator=gen)
-    covariance = torch.linalg.inv(torch.eye(6) + a.T @ a / SIGMA**2)
-    problem = Problem(lambda u: u @ a.T, y, torch.ones(10), prior_start(chains, 6))
-    return problem, covariance @ a.T @ y / SIGMA**2, covariance
-
-
 def test_without_trajectories_it_ends_at_the_mode() -> None:
-    problem, mean, _ = linear_problem(3)
+    problem, mean, _ = linear_problem(3, SIGMA)
     _, ends = searched(problem, screen=8, trajectories=0, steps=113, budget=1)
     torch.testing.assert_close(ends, mean.expand(3, -1), atol=0.03, rtol=0)
 
 
 def test_trajectories_draw_from_the_closed_form() -> None:
-    problem, mean, covariance = linear_problem(4000)
+    problem, mean, covariance = linear_problem(4000, SIGMA)
     options = {"steps": 12, "trajectories": 12}
     sampler, ends = searched(problem, **options)
     z = (ends.mean(dim=0) - mean) / (covariance.diag() / len(ends)).sqrt()
@@ -137,7 +129,7 @@ def test_a_copy_goes_on_bit_for_bit() -> None:
 
 
 def test_no_search_when_all_steps_are_trajectories() -> None:
-    problem, _, _ = linear_problem(3)
+    problem, _, _ = linear_problem(3, SIGMA)
     start = problem.u.detach().clone()
     sampler = Search([problem.group], noise_std=SIGMA, steps=1, trajectories=1)
     problem.run(sampler)

@@ -89,3 +89,12 @@ def prior_start(n: int, dim: int, seed: int = 0, dtype: torch.dtype = torch.floa
     """N(0, I) starts (n, dim)."""
     streams = ChainStreams(seed, ["toy"] * n, list(range(n)))
     return streams.normal(0, dim, Purpose.START, dtype)
+
+
+def linear_problem(chains: int, std: float) -> tuple[Problem, Tensor, Tensor]:
+    """6 latents and 10 known values, with mean and covariance of the posterior at sigma ``std``."""
+    gen = torch.Generator().manual_seed(0)
+    a, y = torch.randn(10, 6, generator=gen) / 2, torch.randn(10, generator=gen)
+    covariance = torch.linalg.inv(torch.eye(6) + a.T @ a / std**2)
+    problem = Problem(lambda u: u @ a.T, y, torch.ones(10), prior_start(chains, 6))
+    return problem, covariance @ a.T @ y / std**2, covariance
