@@ -82,8 +82,6 @@ class FolderMasks(MaskedPictures):
         Raises:
             UserError: if there are none that could be completed.
         """
-        if not self.images.exists():
-            raise ArgumentError(f"{self.images}: no such file or folder (`images`).", "data")
         self._default_label = label_index(self.label, self.class_names)
         self._jobs, skipped = find_jobs(
             self.images, self.masks, self.class_names, self.seed, self.limit

@@ -103,7 +103,7 @@ def _of_folder(
 ) -> Iterator[_Picture]:
     provider = resolve_masks(masks, seed)
     mask_path = Path(masks).expanduser() if provider.from_files else None
-    listing = list_pictures(images, exclude=mask_path)
+    listing = list_pictures(images, "images", exclude=mask_path)
     if mask_path is not None and mask_path.resolve() == images.resolve():
         listing = _without_masks(listing)
     skipped += listing.skipped

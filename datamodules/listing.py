@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ..errors import UserError
+from ..errors import ArgumentError
 from .pictures import heif_available
 from .references import FileRef, open_zip, printable
 
@@ -78,7 +78,7 @@ class Listing(NamedTuple):
     skipped: list[tuple[str, str]]
 
 
-def list_pictures(root: Path, exclude: Path | None = None) -> Listing:
+def list_pictures(root: Path, argument: str, exclude: Path | None = None) -> Listing:
     """List the pictures of a folder (with sub-folders), zip, or single file, sorted by name.
 
     Hidden files and `__MACOSX` are left out; files of another kind are ignored unless their first
@@ -86,6 +86,7 @@ def list_pictures(root: Path, exclude: Path | None = None) -> Listing:
 
     Args:
         root: the folder, zip or picture.
+        argument: of a data module, that named it; for errors.
         exclude: a folder inside `root` to leave out (that of the masks).
 
     Raises:
@@ -94,7 +95,7 @@ def list_pictures(root: Path, exclude: Path | None = None) -> Listing:
     if root.is_dir():
         return _sorted(_walk(root, exclude))
     if not root.is_file():
-        raise UserError(f"{root}: no such file or folder.")
+        raise ArgumentError(f"{root}: no such file or folder (`{argument}`).", "data")
     if root.suffix.lower() == ".zip":
         return _sorted(_members(root))
     return Listing([(root.name, FileRef(str(root)))], [])

@@ -123,7 +123,7 @@ class PairedMasks:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._by_key: dict[str, list[MaskVariant]] = {}
-        listing = list_pictures(path)
+        listing = list_pictures(path, "masks")
         if not listing.files:
             raise ArgumentError(f"{path}: there are no masks in it (`masks`).", "data")
         names = [stem(name) for name, _ in listing.files]

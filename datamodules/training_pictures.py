@@ -214,9 +214,7 @@ class TrainingPictures(pl.LightningDataModule):
         return self._read_files(Path(self.path)) if self.path else self._read_cifar()
 
     def _read_files(self, path: Path) -> Pictures:
-        if not path.exists():
-            raise ArgumentError(f"{path}: no such file or folder (`path`).", "data")
-        listing = list_pictures(path)
+        listing = list_pictures(path, "path")
         if listing.skipped:
             raise UserError(f"{path}: {listing.skipped[0][1]}")
         if not listing.files:

@@ -60,7 +60,6 @@ def evaluate(
     """
     from ..datamodules.training_pictures import TrainingPictures, read_cifar
     from ..evaluation import evaluate_generator, report_table, write_report
-    from ..evaluation.report import SHOWN
     from ..generators import load_generator
 
     if accuracy_score and path and not test_path:
@@ -79,11 +78,6 @@ def evaluate(
                 f"--test_path {test_path}: its classes ({', '.join(test.class_names)}) are not those "
                 f"of the training pictures ({', '.join(real.class_names)})."
             )
-    if samples >= SHOWN > len(real.image) // 2:
-        raise UserError(
-            f"{path or root}: {len(real.image)} pictures are too few to compare with: "
-            f"it takes {2 * SHOWN} at least."
-        )
     report = evaluate_generator(
         network.to(_device(device)),
         real.image,

@@ -147,6 +147,10 @@ def _check(
         )
     if len(pictures) != len(labels):
         raise UserError(f"There are {len(pictures)} real pictures and {len(labels)} labels.")
+    if len(pictures) < 2 * SHOWN:
+        raise UserError(
+            f"{len(pictures)} pictures are too few to compare with: it takes {2 * SHOWN} at least."
+        )
     if samples < SHOWN:
         raise ArgumentError(f"`samples` is {samples}, and must be at least {SHOWN}.", "")
     if len(pictures) < 2 * samples:

@@ -146,7 +146,7 @@ def test_a_plain_picture_is_held_once(tmp_path, monkeypatch):
 def test_rarer_endings_are_pictures(mode, tmp_path):
     kind, suffix = mode
     Image.new(kind, (8, 6)).save(tmp_path / f"one{suffix}")
-    ((name, file),) = list_pictures(tmp_path).files
+    ((name, file),) = list_pictures(tmp_path, "path").files
     assert name == f"one{suffix}"
     assert read_picture(file).shape == (6, 8, 3)
 
@@ -155,7 +155,7 @@ def test_rarer_endings_are_pictures(mode, tmp_path):
 def test_pictures_of_kinds_that_are_not_read_are_named(suffix, tmp_path):
     """They were passed over in silence."""
     (tmp_path / f"one{suffix}").write_bytes(b"something")
-    listing = list_pictures(tmp_path)
+    listing = list_pictures(tmp_path, "path")
     assert not listing.files
     ((name, reason),) = listing.skipped
     assert name == f"one{suffix}"
