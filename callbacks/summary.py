@@ -128,7 +128,7 @@ def _no_agreement(rows: list[dict[str, Any]], module: Any) -> list[str]:
         return []
     exact = worded("`config=exact`", "")
     if not sampler.draws:
-        kind = "" if sampler.cls.exact else "approximate, "
+        kind = "" if sampler.exact else "approximate, "
         what = f"{kind}one completion per chain and no draws before it; {exact} makes draws"
     elif sampler.draws < FEWEST_DRAWS:
         what = f"{_count(sampler.draws, 'draw')} per chain, at least {FEWEST_DRAWS} are needed: more steps"

@@ -82,8 +82,8 @@ class CompletionWriter(BasePredictionWriter):
             check_arviz(pl_module)
         self._forget()
         if hasattr(pl_module, "go_on_as"):
-            begun = trainer.is_global_zero and not self.overwrite
-            speed, *_ = gather(begun_speed(self.folder) if begun else None)
+            goes_on = trainer.is_global_zero and not self.overwrite
+            speed, *_ = gather(begun_speed(self.folder) if goes_on else None)
             pl_module.go_on_as(speed)
         self._run = describe_run(trainer, pl_module, self._settings())
         # the first process claims the folder and looks what is in it, for all of them

@@ -116,20 +116,25 @@ class SamplerSpec(NamedTuple):
         return self.cls.__name__
 
     @property
+    def _made(self) -> ChainOptimizer:
+        """The sampler over one chain, to be asked."""
+        return self([_stand_in()])
+
+    @property
     def stops(self) -> bool:
         """Whether its chains may stop before the last step."""
-        return self([_stand_in()]).stops
+        return self._made.stops
 
     @property
     def draws(self) -> int:
         """Steps of a chain whose states are draws; 0 = none, or only the last (see ``draws_from``)."""
-        made = self([_stand_in()])
+        made = self._made
         return 0 if made.draws_from is None else made.steps - made.draws_from
 
     @property
     def needs_std(self) -> bool:
         """Whether sigma has to be known; see :class:`.base.ChainOptimizer`."""
-        made = self([_stand_in()])
+        made = self._made
         return made.needs_std or "noise_std" not in self.options
 
     @property
@@ -140,17 +145,17 @@ class SamplerSpec(NamedTuple):
     @property
     def tolerant(self) -> bool:
         """Whether its first step may use gradients with some rounding error."""
-        return self([_stand_in()]).tolerant
+        return self._made.tolerant
 
     @property
     def draws_from(self) -> int | None:
         """First step whose state is a draw in equilibrium; None = no step's is."""
-        return self([_stand_in()]).draws_from
+        return self._made.draws_from
 
     @property
     def evaluations(self) -> int:
         """Energies with gradients that a chain asks of the posterior in a run; a search's own are left out."""
-        made = self([_stand_in()])
+        made = self._made
         return sum(made.cost(step) for step in range(getattr(made, "searching", 0), made.steps))
 
     @property
@@ -161,7 +166,7 @@ class SamplerSpec(NamedTuple):
     @property
     def noise_std(self) -> float | None:
         """sigma of the posterior that it walks in; None where it has none."""
-        made = self([_stand_in()])
+        made = self._made
         return getattr(made, "noise_std", None)
 
 
