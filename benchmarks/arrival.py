@@ -12,7 +12,8 @@ per mask:
   energy has (chi2 below 1 + 3 sqrt(2 / known values), ``inference/observation.py``); ``chi2``, its median;
 - ``to truth``, ``between``: mean root-mean-square distance in the hole of a draw to the truth, and of two
   independent draws to each other, on [-1, 1]; ``ratio``, the first over the second: 1 where the truth looks
-  like one more draw; ``mode``, the distance to the truth of a chain that started there;
+  like one more draw, with its standard error over pictures; ``mode``, the distance to the truth of a chain
+  that started there;
 - ``R-hat``: median over pictures, of the chains, and of the chains with the truth's; - where a sampler keeps
   no draws;
 - ``evals`` of a chain; and per picture whose best completion has arrived: evaluations of all chains, and
@@ -121,6 +122,12 @@ def rhat(draws: Tensor | None, chains: int) -> str:
     return f"{float(agreement(draws, chains)['rhat'].nanmedian()):.2f}"
 
 
+def ratio_error(above: Tensor, below: Tensor) -> float:
+    """Standard error of mean(above) / mean(below), each (n,), by the delta method."""
+    ratio = above.mean() / below.mean()
+    return float((above - ratio * below).std() / below.mean() / len(above) ** 0.5)
+
+
 def row(given: argparse.Namespace, mask: str) -> str:
     """One line of the table."""
     n, k = given.pictures, given.chains
@@ -138,6 +145,9 @@ def row(given: argparse.Namespace, mask: str) -> str:
     ]
     between = torch.stack(pairs).mean() if pairs else torch.tensor(torch.nan)
     mode = torch.nan
+    error = (
+        ratio_error(to_truth.mean(dim=1), torch.stack(pairs).mean(dim=0)) if pairs else torch.nan
+    )
     together = "-"
     if not given.no_truth:
         held = made(given, 2, True)  # two of a picture, or no draws are kept
@@ -168,7 +178,7 @@ def row(given: argparse.Namespace, mask: str) -> str:
     return (
         f"{mask:18} {float(arrived.mean()):6.2f} {float(arrived[:, 0].mean()):8.2f} "
         f"{float(chi2.median()):8.2f} {float(to_truth.mean()):8.3f} {float(between):8.3f} "
-        f"{float(to_truth.mean() / between):6.2f} {mode:7.3f} "
+        f"{float(to_truth.mean() / between):6.2f} {error:5.2f} {mode:7.3f} "
         f"{rhat(module.walked.draws, k):>6} {together:>6} {float(spent.mean()):8.0f} "
         f"{float(spent.sum()) / successes:8.0f} {seconds / successes:8.1f}"
     )
@@ -202,7 +212,7 @@ def main() -> None:
         f"{given.noise_std}; {given.pictures} own samples x {given.chains} chains; {hardware()}"
     )
     print(
-        f"{'mask':18} chains pictures     chi2 to truth  between  ratio    mode  R-hat  truth    "
+        f"{'mask':18} chains pictures     chi2 to truth  between  ratio   +/-    mode  R-hat  truth    "
         "evals  per arrived picture, s"
     )
     for mask in given.masks.split(","):

@@ -25,7 +25,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from typing import NamedTuple
 
 import torch
 from scipy import stats
@@ -248,31 +252,54 @@ def report(ranks: Tensor, draws: int) -> None:
         print(f"{name:20s} {p:8.4f}  {' '.join(f'{c:3d}' for c in counts.tolist())}")
 
 
-def calibrate(args: argparse.Namespace, space: LatentSpace) -> None:
-    ranks, chi2, norms, started = [], [], [], time.time()
-    for first in range(0, args.simulations, args.batch):
-        count = min(args.batch, args.simulations - first)
-        simulation = Simulation(space, first, count, args.noise_std, args.hole)
-        shape = (1 + PROJECTIONS, *simulation.picture.shape[1:])
-        gen = torch.Generator().manual_seed(first)
-        directions = torch.randn(shape, generator=gen)
-        directions[0] = simulation.picture.roll(1, 0)[0] if count > 1 else 0.0
-        single, _ = simulation.posterior(1, seed=2)
-        truth = simulation.quantities(simulation.truth, single, directions)
-        sample = kernel_draws if args.test == "kernel" else draws_of
-        draws, sampler = sample(args, simulation, directions)
-        ranks.append(ranks_of(draws, truth, simulation.streams))
-        values = float(single.observation.known[0].sum()) * simulation.picture.shape[1]
-        chi2.append(-draws[..., -2] / args.noise_std**2 / values)
-        norms.append(draws[..., -3] / space.dim)
-        acceptance = sampler.diagnostics().get("acceptance")
-        accepted = "" if acceptance is None else f", acceptance {acceptance.mean():.2f}"
-        print(
-            f"{first + count} simulations, {time.time() - started:.0f} s: |u|^2/D "
-            f"{torch.cat(norms).mean():.3f}, chi^2 per value {torch.cat(chi2).mean():.3f}{accepted}",
-            flush=True,
-        )
-    report(torch.cat(ranks), args.draws)
+class Ranked(NamedTuple):
+    """What a batch of simulations tells."""
+
+    ranks: Tensor
+    chi2: Tensor
+    norms: Tensor
+    acceptance: float
+
+
+def ranked(args: argparse.Namespace, first: int) -> Ranked:
+    """The simulations from number ``first`` on, a batch of them."""
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    torch.set_flush_denormal(True)
+    space = space_of(args)
+    count = min(args.batch, args.simulations - first)
+    simulation = Simulation(space, first, count, args.noise_std, args.hole)
+    shape = (1 + PROJECTIONS, *simulation.picture.shape[1:])
+    gen = torch.Generator().manual_seed(first)
+    directions = torch.randn(shape, generator=gen)
+    directions[0] = simulation.picture.roll(1, 0)[0] if count > 1 else 0.0
+    single, _ = simulation.posterior(1, seed=2)
+    truth = simulation.quantities(simulation.truth, single, directions)
+    sample = kernel_draws if args.test == "kernel" else draws_of
+    draws, sampler = sample(args, simulation, directions)
+    values = float(single.observation.known[0].sum()) * simulation.picture.shape[1]
+    return Ranked(
+        ranks_of(draws, truth, simulation.streams),
+        -draws[..., -2] / args.noise_std**2 / values,
+        draws[..., -3] / space.dim,
+        float(sampler.diagnostics().get("acceptance", torch.tensor(torch.nan)).mean()),
+    )
+
+
+def calibrate(args: argparse.Namespace) -> None:
+    """All simulations, batches of them in processes beside each other."""
+    started, found = time.time(), []
+    with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
+        for batch in pool.map(partial(ranked, args), range(0, args.simulations, args.batch)):
+            found.append(batch)
+            chi2, norms = (
+                torch.cat([getattr(x, part) for x in found]) for part in ("chi2", "norms")
+            )
+            print(
+                f"{len(chi2)} simulations, {time.time() - started:.0f} s: |u|^2/D {norms.mean():.3f}, "
+                f"chi^2 per value {chi2.mean():.3f}, acceptance {batch.acceptance:.2f}",
+                flush=True,
+            )
+    report(torch.cat([x.ranks for x in found]), args.draws)
 
 
 def geweke(args: argparse.Namespace, space: LatentSpace) -> None:
@@ -318,6 +345,11 @@ def geweke(args: argparse.Namespace, space: LatentSpace) -> None:
     print(f"all values normal: p = {stats.kstest(flat.numpy(), 'norm').pvalue:.4f} ({n} chains)")
 
 
+def space_of(args: argparse.Namespace) -> LatentSpace:
+    """The latents of the generator."""
+    return LatentSpace(load_generator(args.generator), args.latents, args.slack)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -347,15 +379,19 @@ def main() -> None:
     )
     parser.add_argument("--alternations", type=int, default=40)
     parser.add_argument("--step_size", type=float, default=0.1, help="of Geweke's test")
+    parser.add_argument("--processes", type=int, default=1, help="batches beside each other")
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
     if args.sampler != "seed" and args.draws % args.chains:
         parser.error(f"--draws ({args.draws}) must be a multiple of --chains ({args.chains})")
     if args.threads:
         torch.set_num_threads(args.threads)
-    space = LatentSpace(load_generator(args.generator), args.latents, args.slack)
+    space = space_of(args)
     print(f"{args.test}, {args.sampler}, {args.latents} (D = {space.dim}), sigma {args.noise_std}")
-    (geweke if args.test == "geweke" else calibrate)(args, space)
+    if args.test == "geweke":
+        geweke(args, space)
+    else:
+        calibrate(args)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .frame import factored
+
 __all__ = [
     "Descent",
     "Linearized",
@@ -25,6 +27,7 @@ __all__ = [
     "curvature",
     "descend",
     "descent_pictures",
+    "determined",
     "linearized",
     "residuals",
     "secants",
@@ -97,6 +100,16 @@ def curvature(square: Tensor, std: Tensor) -> Tensor:
     return eye + square / std.square()[:, None, None]
 
 
+def determined(bent: Tensor) -> Tensor:
+    """How many latents the known values determine, (...) of the curvature A (..., D, D): D - tr A^-1.
+
+    It is MacKay's gamma (1992, Neural Comput. 4, eq. 4.9). By so much sigma^2 the squared residual of a draw
+    lies above that of the mode, in the mean.
+    """
+    inverse = torch.cholesky_inverse(factored(bent))
+    return bent.shape[-1] - inverse.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+
+
 class Descent(NamedTuple):
     """Where a chain is after some damped steps.
 
@@ -105,12 +118,14 @@ class Descent(NamedTuple):
         energy: (), |r|^2.
         gain: (), decrease of the potential ``|r|^2 / (2 sigma^2) + |u|^2 / 2``.
         damping: (), of the last step.
+        determined: (), how many latents the known values determine, at the first point (:func:`determined`).
     """
 
     u: Tensor
     energy: Tensor
     gain: Tensor
     damping: Tensor
+    determined: Tensor
 
 
 def descent_pictures(size: int, steps: int = STEPS) -> int:
@@ -162,6 +177,8 @@ def descend(
     first = before = potential(energy, u)
     for number in range(steps):
         bent = eye + jt @ jt.T / std.square()
+        if number == 0:
+            count = determined(bent)
         slope = jt @ r / std.square() + p * (u - a)
         tried = (damping * ladder).clamp(1e-6, 1e6)
         more = (tried * bent.diagonal().mean())[:, None, None] * eye
@@ -182,4 +199,4 @@ def descend(
         energy = torch.where(better, energies[best], energy)
         before = torch.where(better, values[best], before)
         damping = torch.where(better, tried[best], tried[-1])
-    return Descent(u, energy, first - before, damping)
+    return Descent(u, energy, first - before, damping, count)

@@ -13,7 +13,7 @@ from ..steady import elementwise
 from .adaptation import StepAdaptation
 from .base import ChainOptimizer, Closure
 from .frame import Frame, factored, journey
-from .gauss_newton import curvature, linearized, residuals
+from .gauss_newton import Linearized, curvature, linearized, residuals
 from .hmc import DIVERGENT
 from .mixture import Mixture, chosen
 
@@ -127,12 +127,15 @@ class LocalDraws(ChainOptimizer):
     def _potential(self, energy: Tensor, u: Tensor) -> Tensor:
         return energy / (2 * self.noise_std**2) + u.square().sum(dim=-1) / 2
 
+    def _linearized(self, u: Tensor) -> Linearized:
+        """Of all chains, at ``u`` (N, D)."""
+        self.spent += self.measurement
+        return linearized(self._residual, u, torch.arange(len(u), device=u.device))
+
     def _measure(self, number: int) -> None:
         """The metric from one more place of every chain; before the first trajectory the modes, too."""
         u = self.latents.detach()
-        everyone = torch.arange(len(u), device=u.device)
-        at = linearized(self._residual, u, everyone)
-        self.spent += self.measurement
+        at = self._linearized(u)
         square = at.square.nan_to_num(0.0, 0.0, 0.0)
         std = torch.full_like(at.energy, self.noise_std)
         if number == 0:

@@ -11,7 +11,15 @@ from torch import Tensor
 from ..noise import Purpose
 from ..steady import elementwise
 from .base import Closure, require_decays, require_positive
-from .gauss_newton import descend, descent_pictures, residuals
+from .gauss_newton import (
+    Linearized,
+    curvature,
+    descend,
+    descent_pictures,
+    determined,
+    linearized,
+    residuals,
+)
 from .local import PICTURES, LocalDraws
 from .mixture import chosen
 from .mode import Anchor, cosine_rate
@@ -25,9 +33,10 @@ COLD = 1 / 3  # of the residual that an attempt begins with: where Adam's sigma 
 STALLED = 1e-3  # relative decrease of the potential below which an attempt is given up
 SETTLED = 0.01  # decrease of the potential, in nats, at which it is at the mode
 MANY = 256  # latents from which on a Jacobian costs more than it saves
-PACE = 6  # steps of Adam in one, where there are no Jacobians
+PACE = 4  # steps of Adam in one, where there are no Jacobians
 REHEATINGS = 2  # of the best place so far, after an attempt from prior draws
 HEAT = 20  # times the residual's size: where a reheating begins
+WARM = 5  # the same where Adam comes down again
 
 
 def flat_std(energy: Tensor, share: float = SHARE) -> Tensor:
@@ -66,19 +75,20 @@ class Search(LocalDraws):
     place so far: ``reheat`` trajectories of Hamiltonian Monte Carlo follow a sigma that falls from twenty times
     that place's residual to the residual itself (``reheating.py``). Either ends in up to ``newton`` Jacobians
     with three damped Gauss-Newton steps each (``gauss_newton.py``), at the larger one of ``noise_std`` and the
-    residual's own size. A chain has arrived when its squared residual is that of a draw (chi2 below
-    1 + 3 sqrt(2 / known values)); others begin again, while the picture's ``budget`` lasts, and keep the best
-    of what they found. So nothing but ``noise_std`` knows the scale of the generator's pictures. A chain that
-    has not arrived in the end goes on from where another one of its picture has, if one has.
+    residual's own size. A chain has arrived when the squared residual is that of a draw (chi2 below
+    1 + 3 sqrt(2 / known values)), with what a draw will have more than the mode where the mode is sought
+    (:func:`.gauss_newton.determined`); others begin again, while the picture's ``budget`` lasts, and keep the
+    best of what they found. So nothing but ``noise_std`` knows the scale of the generator's pictures. A chain
+    that has not arrived in the end goes on from where another one of its picture has, if one has.
 
     Then come ``trajectories`` of Hamiltonian Monte Carlo in a metric that all chains of the picture measure in
     their burn-in, with jumps between the modes that they found where jumps succeed (``local.py``): exact, about
     the stationary distribution; which of several modes was found is the search's doing, where there are none.
 
-    With more than 256 latents, where a Jacobian costs more than it saves, all attempts are of the first kind,
-    with six times the steps of Adam, down to ``noise_std``, in place of Jacobians. Latents that count by
-    direction stay on their shell (``radius.py``): the prior would pull them to 0, where a picture turns ever
-    faster.
+    With more than 256 latents, where a Jacobian costs more than it saves, attempts are Adam's alone, down to
+    ``noise_std``: the first kind makes four times the steps, the second comes down from five times the best
+    place's residual in as many steps as the trajectories would take. Latents that count by direction stay on
+    their shell (``radius.py``): the prior would pull them to 0, where a picture turns ever faster.
 
     Evaluations are counted per chain, a picture without its gradient as half of one.
 
@@ -100,8 +110,9 @@ class Search(LocalDraws):
         leapfrog: evaluations of a trajectory.
         jumps: places that a jump chooses from, half an evaluation each; 0 = no jumps.
         target_accept: acceptance that the burn-in aims at.
-        anchor: what an attempt is held to: ``origin``, so that it seeks the mode, or ``start``, its own prior
-            draw, so that without trajectories it ends near a draw (see :class:`.mode.AnnealedDescent`).
+        anchor: what attempts are held to: ``origin``, so that they seek the mode, or ``start``, the chain's
+            first prior draw, so that without trajectories it ends near a draw (see
+            :class:`.mode.AnnealedDescent`).
 
     Raises:
         ValueError: an option out of range, or a context without ``residual`` and ``observed``.
@@ -110,7 +121,7 @@ class Search(LocalDraws):
     needs_std = True  # it looks at residuals
     live = (
         *LocalDraws.live,
-        *("held", "best", "value", "found", "trying", "rows", "tries"),
+        *("held", "best", "value", "found", "trying", "rows", "tries", "determined", "ahead"),
         *("hot", "cold", "mean", "square", "damping", "settled", "stalled"),
         *(f"heat.{name}" for name in Reheating.LIVE),
     )
@@ -126,7 +137,7 @@ class Search(LocalDraws):
         reheat: int = 32,
         newton: int = 6,
         lr: float = 0.1,
-        betas: tuple[float, float] = (0.9, 0.99),
+        betas: tuple[float, float] = (0.95, 0.999),
         trajectories: int = 24,
         leapfrog: int = 8,
         jumps: int = 16,
@@ -165,15 +176,19 @@ class Search(LocalDraws):
         self.found = torch.full_like(blank, torch.nan)
         self.trying, self.rows = no, no.nonzero()[:, 0]
         self.settled, self.stalled = no.clone(), no.clone()
-        self.tries = blank.clone()
+        self.tries, self.determined = blank.clone(), blank.clone()
         self.hot, self.cold, self.damping = blank.clone(), blank.clone(), blank.clone()
         self.mean, self.square = torch.zeros_like(u), torch.zeros_like(u)
         self.many = u.shape[1] > MANY
         self.heat = Reheating(u)
+        self.ahead: tuple[Tensor, Tensor] | None = (
+            None  # slopes and squares of Jacobians, at the mode
+        )
         self.spans = spans_of(self.context.blocks, self.context.scale_free)
         self.prior = torch.ones_like(u[:1])  # precision, of what the search minimises
-        for span in self.spans:
-            self.prior[:, span.start : span.stop] = 0.0
+        if anchor == "origin":
+            for span in self.spans:
+                self.prior[:, span.start : span.stop] = 0.0
 
     @property
     def _jacobians(self) -> int:
@@ -184,7 +199,7 @@ class Search(LocalDraws):
         """Whether ``step`` belongs to a reheating, its number in the attempt, and steps of the attempt."""
         newton = self._jacobians
         first, second = 1 + self.descent + newton, self.reheat + newton
-        if not self.reheat or self.many:
+        if not self.reheat:
             return False, step % first, first
         place = step % (first + REHEATINGS * second)
         if place < first:
@@ -203,7 +218,8 @@ class Search(LocalDraws):
         if place >= length - self._jacobians:
             return descent_pictures(self.latents.shape[1]) // PICTURES
         if heated:
-            return self.leapfrog + (place == 0) + self._measures(place) * round(self.measurement)
+            more = (place == 0) + self._measures(place) * round(self.measurement)
+            return self.leapfrog + (0 if self.many else more)
         return (PACE if self.many else 1) if place else self.screen // PICTURES
 
     def scale_step(self, factor: float) -> None:
@@ -232,6 +248,8 @@ class Search(LocalDraws):
         if len(rows):
             if newton:
                 self._newton(rows)
+            elif heated and self.many:
+                self._return(rows, place)
             elif heated:
                 self._reheat(rows, place)
             elif place == 0:
@@ -264,6 +282,10 @@ class Search(LocalDraws):
         assert self.context.observed is not None
         return self.context.observed[rows].clamp(min=1)
 
+    def _size(self, energy: Tensor, rows: Tensor) -> Tensor:
+        """Root-mean-square residuals of the chains ``rows``, at least sigma."""
+        return (energy / self._observed(rows)).sqrt().clamp(min=self.noise_std)
+
     def _screen(self, rows: Tensor) -> None:
         """The best of some prior draws, and the sigmas of the descent from it."""
         size, draw, kind = self.latents.shape[1], 1 + self.step_count, self.latents.dtype
@@ -277,7 +299,8 @@ class Search(LocalDraws):
         energy = torch.stack(energies)
         self.latents[rows] = on_shell(torch.stack(starts), self.spans)
         if self.anchor == "start":
-            self.held[rows] = self.latents[rows]
+            first = (self.tries[rows] == 1)[:, None]
+            self.held[rows] = torch.where(first, self.latents[rows], self.held[rows])
         size_of_residual = (energy.amin(dim=1) / self._observed(rows)).sqrt()
         cold = (COLD * size_of_residual).clamp(min=self.noise_std)
         self.cold[rows] = torch.full_like(cold, self.noise_std) if self.many else cold
@@ -297,7 +320,7 @@ class Search(LocalDraws):
         """A trajectory at a sigma that falls again, from the best place so far."""
         if number == 0:
             self.latents[rows], self.seen[rows] = self.best[rows], self.found[rows]
-            size = (self.found[rows] / self._observed(rows)).sqrt().clamp(min=self.noise_std)
+            size = self._size(self.found[rows], rows)
             hot = torch.maximum(torch.minimum(HEAT * size, self.hot[rows]), size)
             self.heat.begin(rows, hot, size)
         streams, measure = self.streams.select(rows), self._measures(number)
@@ -315,6 +338,16 @@ class Search(LocalDraws):
         )
         self.latents[rows] = on_shell(moved, self.spans) if number == self.reheat - 1 else moved
         self.spent[rows] += self.leapfrog + (number == 0) + measure * self.measurement
+
+    def _return(self, rows: Tensor, number: int) -> None:
+        """As many steps of Adam as a trajectory has rotations, from the best place so far, warm again."""
+        if number == 0:
+            self.latents[rows], self.seen[rows] = self.best[rows], self.found[rows]
+            size = self._size(self.found[rows], rows)
+            self.hot[rows] = torch.maximum(torch.minimum(WARM * size, self.hot[rows]), size)
+            self.mean[rows] = self.square[rows] = 0.0
+        for i in range(number * self.leapfrog, (number + 1) * self.leapfrog):
+            self._descend(rows, i, self.reheat * self.leapfrog)
 
     def _descend(self, rows: Tensor, number: int, steps: int) -> None:
         """Step ``number`` of ``steps`` of Adam on the potential of a falling sigma."""
@@ -339,7 +372,7 @@ class Search(LocalDraws):
         ends = []
         for row in rows:
             u, energy, held = self.latents[row].detach(), self.seen[row], self.held[row]
-            std = (energy / self._observed(row)).sqrt().clamp(min=self.noise_std)
+            std = self._size(energy, row)
             std = torch.where(self.stalled[row], self.noise_std, std)
             end = descend(self._residual, u, row, std, self.damping[row], self.prior[0], held)
             last = std <= self.noise_std * 1.001
@@ -348,8 +381,9 @@ class Search(LocalDraws):
             stalled = ~last & (end.gain < STALLED * value)
             given_up = self.stalled[row] & (end.gain < STALLED * value)
             settled = last & ((end.gain < SETTLED) | given_up)
-            ends.append((end.u, end.energy, end.damping, settled, self.stalled[row] | stalled))
-        u, energy, damping, settled, stalled = (
+            stalled = self.stalled[row] | stalled
+            ends.append((end.u, end.energy, end.damping, end.determined, settled, stalled))
+        u, energy, damping, self.determined[rows], settled, stalled = (
             torch.stack(part) for part in zip(*ends, strict=True)
         )
         self.latents[rows] = on_shell(u, self.spans)
@@ -358,19 +392,51 @@ class Search(LocalDraws):
         self.spent[rows] += descent_pictures(u.shape[1]) / PICTURES
 
     def _judge(self) -> None:
-        """Keep the best end of all attempts by its potential, and see who has arrived."""
+        """See who has arrived, and keep the best end of all attempts: by its potential, where none has."""
         everyone = torch.arange(len(self.seen), device=self.seen.device)
         observed = self._observed(everyone)
+        bound = (1 + 3 * (2 / observed).sqrt()) * observed
+        near = self.trying & (self.seen / self.noise_std**2 < bound)
+        # A mode fits better than a draw around it. Chains that are held to their start end near a draw.
+        more = self._spread(near) if self.anchor == "origin" else 0.0
+        arrived = near & (self.seen / self.noise_std**2 + more < bound)
         norm = (self.prior * (self.latents.detach() - self.held).square()).sum(dim=1) / 2
         value = (self.seen / (2 * self.noise_std**2) + norm).nan_to_num(nan=torch.inf)
-        better = self.trying & (value < self.value)
+        better = arrived | (self.trying & (value < self.value))
         self.best = torch.where(better[:, None], self.latents.detach(), self.best)
         self.value = torch.where(better, value, self.value)
         self.found = torch.where(better, self.seen, self.found)
-        chi2 = self.seen / (observed * self.noise_std**2)
-        self.arrived = self.arrived | (self.trying & (chi2 < 1 + 3 * (2 / observed).sqrt()))
+        self.arrived = self.arrived | arrived
         if self.step_count == self.searching - 1:
             self._settle()
+
+    def _spread(self, near: Tensor) -> Tensor:
+        """(N,) by how much |r|^2 / sigma^2 of a draw will exceed that of the chains ``near`` (N,)."""
+        rows = near.nonzero()[:, 0]
+        if self.many and len(rows):  # Jacobians that the draws need, too
+            at = linearized(self._residual, self.latents[rows].detach(), rows)
+            std = torch.full_like(at.energy, self.noise_std)
+            self.determined[rows] = determined(curvature(at.square, std))
+            self.seen[rows] = at.energy
+            self.spent[rows] += self.measurement
+            if self.ahead is None:
+                square = self.latents.new_zeros(*self.latents.shape, self.latents.shape[1])
+                self.ahead = torch.zeros_like(self.latents), square
+            for whole, part in zip(self.ahead, (at.slope, at.square), strict=True):
+                whole[rows] = part
+        return self.determined
+
+    def _linearized(self, u: Tensor) -> Linearized:
+        """What is known of the chains that have arrived is not measured again."""
+        if self.ahead is None:
+            return super()._linearized(u)
+        slope, square = self.ahead
+        rows = (~self.arrived).nonzero()[:, 0]
+        energy, self.ahead = self.seen.clone(), None
+        if len(rows):
+            energy[rows], slope[rows], square[rows] = linearized(self._residual, u[rows], rows)
+            self.spent[rows] += self.measurement
+        return Linearized(energy, slope, square)
 
     def _settle(self) -> None:
         """The end of the search: each chain is at its best place, or at one of its picture that has arrived."""
@@ -384,6 +450,8 @@ class Search(LocalDraws):
         source = (first + torch.where(stays, own, other)).flatten()
         self.latents.copy_(self.best[source])
         self.seen, self.arrived = self.found[source], self.arrived[source]
+        if self.ahead is not None:
+            self.ahead = self.ahead[0][source], self.ahead[1][source]
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Adds ``attempts`` made, (N,), to those of :class:`.local.LocalDraws`."""

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_inpaint.optim.gauss_newton import curvature, descend, linearized, secants
+from lightning_inpaint.optim.gauss_newton import (
+    curvature,
+    descend,
+    determined,
+    linearized,
+    secants,
+)
 
 GEN = torch.Generator().manual_seed(0)
 MATRIX = torch.randn(12, 5, generator=GEN, dtype=torch.float64)
@@ -78,3 +84,13 @@ def test_rows_are_alone() -> None:
     alone = linearized(bent, u[2:3], torch.tensor([2]))
     for whole, part in zip(together, alone, strict=True):
         assert torch.equal(whole[2:3], part)
+
+
+def test_a_draw_misses_by_as_many_variances_more_as_latents_are_determined() -> None:
+    """Of a linear residual: E |r|^2 is that of the mode and tr(J A^-1 J^T), A = I + J^T J / sigma^2."""
+    std = torch.tensor(0.3, dtype=torch.float64)
+    end = descend(linear, start()[0], torch.tensor(0), std, torch.tensor(1e-2).double())
+    whole = curvature((MATRIX.T @ MATRIX)[None], std[None])
+    more = torch.trace(MATRIX @ torch.linalg.inv(whole[0]) @ MATRIX.T) / std**2
+    torch.testing.assert_close(determined(whole)[0], more)
+    torch.testing.assert_close(end.determined, more, rtol=1e-3, atol=0)

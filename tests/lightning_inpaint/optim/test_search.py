@@ -212,15 +212,65 @@ def test_latents_that_count_by_direction_stay_on_their_shell(size: int) -> None:
     assert sampler.arrived.all()
 
 
-def test_many_latents_are_searched_without_jacobians() -> None:
+def projection(size: int) -> Tensor:
     gen = torch.Generator().manual_seed(0)
-    matrix = torch.randn(300, 8, generator=gen) / 300**0.5
-    problem = Problem(lambda u: u @ matrix, torch.ones(8), torch.ones(8), prior_start(3, 300))
-    options = {"screen": 8, "descent": 30, "newton": 4, "trajectories": 0, "steps": 31}
-    sampler, ends = searched(problem, **options)
+    return torch.randn(size, 8, generator=gen) / size**0.5
+
+
+def projected(size: int) -> Problem:
+    start = prior_start(3, size)
+    return Problem(lambda u: u @ projection(size), torch.ones(8), torch.ones(8), start)
+
+
+def test_many_latents_are_searched_without_jacobians() -> None:
+    options = {"screen": 8, "descent": 60, "newton": 4, "trajectories": 0, "steps": 61}
+    sampler, ends = searched(projected(300), **options)
+    matrix = projection(300)
     mode = matrix @ torch.linalg.solve(matrix.T @ matrix + SIGMA**2 * torch.eye(8), torch.ones(8))
     torch.testing.assert_close(ends, mode.expand(3, -1), atol=0.02, rtol=0)
-    assert (sampler.diagnostics()["gradient_evaluations"] == 4 + 30 * 6).all()
+    jacobian = 301 / 2  # to tell what a draw would have more than the mode
+    assert sampler.arrived.all()
+    assert (sampler.diagnostics()["gradient_evaluations"] == 4 + 60 * 4 + jacobian).all()
+
+
+def test_many_latents_come_down_again_from_the_best_place() -> None:
+    options = {"screen": 8, "descent": 1, "reheat": 30, "trajectories": 0, "noise_std": 0.05}
+    once, again = projected(300), projected(300)
+    short, long = (
+        Search([once.group], steps=2, **options),
+        Search([again.group], steps=32, **options),
+    )
+    once.run(short)
+    again.run(long)
+    assert not short.arrived.any()
+    assert long.arrived.all()
+    assert (long.diagnostics()["attempts"] == 2).all()
+
+
+def test_draws_take_the_jacobians_that_arrival_was_judged_by() -> None:
+    options = {"screen": 8, "descent": 60, "steps": 67, "trajectories": 6, "jumps": 0}
+    sampler, _ = searched(projected(300), **options)
+    spent = 4 + 60 * 4 + 301 / 2 + 1 + 6 * 8
+    assert (sampler.diagnostics()["gradient_evaluations"] == spent).all()
+
+
+def test_a_mode_has_not_arrived_where_a_draw_around_it_would_not() -> None:
+    """All 12 values fit the mode, 10 of them by latents; two cannot be fitted, and err by 2.7 sigma."""
+    matrix = torch.zeros(10, 12)
+    matrix[:, :10] = torch.eye(10)
+    target = torch.cat([torch.full((10,), 0.5), torch.full((2,), 2.7 * SIGMA)])
+    options = {"screen": 8, "descent": 60, "newton": 4, "trajectories": 0, "steps": 65}
+
+    def arrived(target: Tensor) -> Tensor:
+        problem = Problem(lambda u: u @ matrix, target, torch.ones(12), prior_start(2, 10))
+        return searched(problem, **options)[0].arrived
+
+    bound = 12 * (
+        1 + 3 * (2 / 12) ** 0.5
+    )  # 26.7: 14.6 of the mode are below it, and 24.6 of a draw
+    assert 2 * 2.7**2 + 10 < bound < 2 * 3.2**2 + 10
+    assert arrived(target).all()
+    assert not arrived(target.index_fill(0, torch.tensor([10, 11]), 3.2 * SIGMA)).any()
 
 
 @pytest.mark.parametrize("size", [6, 300])
