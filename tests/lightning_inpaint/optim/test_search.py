@@ -96,7 +96,7 @@ def test_trajectories_are_exact_where_the_gaussian_is_wrong() -> None:
     def decode(u: Tensor) -> Tensor:
         return u + 0.6 * u.square()
 
-    start = prior_start(6000, 1)
+    start = prior_start(2400, 1)
     problem = Problem(decode, torch.tensor([0.4]), torch.ones(1), start)
     options = {"steps": 40, "trajectories": 40}
     sampler = Search([problem.group], noise_std=1.0, **options)
