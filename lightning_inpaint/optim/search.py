@@ -76,8 +76,8 @@ class Search(LocalDraws):
     that place's residual to the residual itself (``reheating.py``). Either ends in up to ``newton`` Jacobians
     with three damped Gauss-Newton steps each (``gauss_newton.py``), at the larger one of ``noise_std`` and the
     residual's own size. A chain has arrived when the squared residual is that of a draw (chi2 below
-    1 + 3 sqrt(2 / known values)), with what a draw will have more than the mode where the mode is sought
-    (:func:`.gauss_newton.determined`); others begin again, while the picture's ``budget`` lasts, and keep the
+    1 + 3 sqrt(2 / known values)); where draws follow, that of a draw around its place, which misses by more
+    (:func:`.gauss_newton.determined`). Others begin again, while the picture's ``budget`` lasts, and keep the
     best of what they found. So nothing but ``noise_std`` knows the scale of the generator's pictures. A chain
     that has not arrived in the end goes on from where another one of its picture has, if one has.
 
@@ -397,8 +397,8 @@ class Search(LocalDraws):
         observed = self._observed(everyone)
         bound = (1 + 3 * (2 / observed).sqrt()) * observed
         near = self.trying & (self.seen / self.noise_std**2 < bound)
-        # A mode fits better than a draw around it. Chains that are held to their start end near a draw.
-        more = self._spread(near) if self.anchor == "origin" else 0.0
+        # What is sought fits better than a draw around it.
+        more = self._spread(near) if self.trajectories else 0.0
         arrived = near & (self.seen / self.noise_std**2 + more < bound)
         norm = (self.prior * (self.latents.detach() - self.held).square()).sum(dim=1) / 2
         value = (self.seen / (2 * self.noise_std**2) + norm).nan_to_num(nan=torch.inf)

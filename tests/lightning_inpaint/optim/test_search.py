@@ -228,9 +228,7 @@ def test_many_latents_are_searched_without_jacobians() -> None:
     matrix = projection(300)
     mode = matrix @ torch.linalg.solve(matrix.T @ matrix + SIGMA**2 * torch.eye(8), torch.ones(8))
     torch.testing.assert_close(ends, mode.expand(3, -1), atol=0.02, rtol=0)
-    jacobian = 301 / 2  # to tell what a draw would have more than the mode
-    assert sampler.arrived.all()
-    assert (sampler.diagnostics()["gradient_evaluations"] == 4 + 60 * 4 + jacobian).all()
+    assert (sampler.diagnostics()["gradient_evaluations"] == 4 + 60 * 4).all()
 
 
 def test_many_latents_come_down_again_from_the_best_place() -> None:
@@ -259,7 +257,7 @@ def test_a_mode_has_not_arrived_where_a_draw_around_it_would_not() -> None:
     matrix = torch.zeros(10, 12)
     matrix[:, :10] = torch.eye(10)
     target = torch.cat([torch.full((10,), 0.5), torch.full((2,), 2.7 * SIGMA)])
-    options = {"screen": 8, "descent": 60, "newton": 4, "trajectories": 0, "steps": 65}
+    options = {"screen": 8, "descent": 60, "newton": 4, "trajectories": 1, "steps": 66}
 
     def arrived(target: Tensor) -> Tensor:
         problem = Problem(lambda u: u @ matrix, target, torch.ones(12), prior_start(2, 10))
