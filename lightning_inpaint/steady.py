@@ -18,6 +18,7 @@ __all__ = ["ROWS", "elementwise", "product"]
 ROWS = 8
 """Products of a multiple of so many rows, on one thread, are computed alike."""
 
+_LEAST = 16  # rows a thread: some libraries have another way for 8
 _LANES = 16  # float32 in the widest vectors
 _ALONE = 2048  # values that one thread computes
 
@@ -41,7 +42,10 @@ def product(
         (N, O).
     """
     n = len(x)
-    short = -n % (ROWS * torch.get_num_threads()) if x.device.type == "cpu" else 0
+    short = 0
+    if x.device.type == "cpu":
+        threads = torch.get_num_threads()
+        short = max(-n % (ROWS * threads), _LEAST * threads - n)
     if short:
         x = F.pad(x, (0, 0, 0, short))
     y = x @ matrix if bias is None else torch.addmm(bias, x, matrix, beta=beta, alpha=alpha)
