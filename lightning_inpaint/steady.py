@@ -1,8 +1,9 @@
 """Arithmetic that does not depend on how many rows a batch has, nor on where a row stands in it.
 
-A processor computes the last few values of an array, and products of few rows, by other code than the
-rest, whose rounding differs in the last digit. A hundred steps of a chain amplify that to visible
-differences. Filled up to whole vectors, and cut again, every value comes from the same code.
+A processor computes the last few values of an array, and products of few rows or on several threads, by
+other code than the rest, whose rounding differs in the last digit. A hundred steps of a chain amplify that to
+visible differences. Filled up to whole vectors and to products of one shape, and cut again, every value comes
+from the same code.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ["ROWS", "elementwise", "product"]
 ROWS = 8
 """Products of a multiple of so many rows, on one thread, are computed alike."""
 
-_LEAST = 16  # rows a thread: some libraries have another way for 8
+_BLOCK = 16  # rows of a product of its own
 _LANES = 16  # float32 in the widest vectors
 _ALONE = 2048  # values that one thread computes
 
@@ -41,15 +42,16 @@ def product(
     Returns:
         (N, O).
     """
+    if x.device.type != "cpu":
+        return x @ matrix if bias is None else torch.addmm(bias, x, matrix, beta=beta, alpha=alpha)
+    # Products of one shape, each by one thread: libraries go other ways for other shapes.
     n = len(x)
-    short = 0
-    if x.device.type == "cpu":
-        threads = torch.get_num_threads()
-        short = max(-n % (ROWS * threads), _LEAST * threads - n)
-    if short:
-        x = F.pad(x, (0, 0, 0, short))
-    y = x @ matrix if bias is None else torch.addmm(bias, x, matrix, beta=beta, alpha=alpha)
-    return y[:n] if short else y
+    blocks = max(-(-n // _BLOCK), torch.get_num_threads())
+    x = F.pad(x, (0, 0, 0, blocks * _BLOCK - n)).unflatten(0, (blocks, _BLOCK))
+    matrices = matrix.expand(blocks, -1, -1)
+    if bias is None:
+        return torch.bmm(x, matrices).flatten(0, 1)[:n]
+    return torch.baddbmm(bias, x, matrices, beta=beta, alpha=alpha).flatten(0, 1)[:n]
 
 
 def elementwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -161,3 +161,14 @@ def test_products_and_functions_by_row(n) -> None:
     torch.testing.assert_close(whole, 0.5 * x @ matrix + 2 * bias, rtol=1e-4, atol=1e-4)
     assert torch.equal(elementwise(torch.sin, x[:n]), elementwise(torch.sin, x)[:n])
     assert elementwise(torch.exp, x[:n, :5].T).shape == (5, n)
+
+
+@pytest.mark.parametrize(("inner", "outer"), [(512, 512), (3072, 192)])
+def test_wide_products_by_row_on_one_thread_and_two(inner, outer) -> None:
+    torch.manual_seed(0)
+    x, matrix = torch.randn(40, inner), torch.randn(outer, inner).T
+    whole = product(x, matrix)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for n in (1, 8, 9, 16, 40):
+            assert torch.equal(product(x[:n], matrix), whole[:n])
