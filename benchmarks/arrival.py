@@ -122,10 +122,11 @@ def rhat(draws: Tensor | None, chains: int) -> str:
     return f"{float(agreement(draws, chains)['rhat'].nanmedian()):.2f}"
 
 
-def ratio_error(above: Tensor, below: Tensor) -> float:
-    """Standard error of mean(above) / mean(below), each (n,), by the delta method."""
+def ratio_of(above: Tensor, below: Tensor) -> tuple[float, float]:
+    """mean(above) / mean(below), each (n,), and its standard error by the delta method."""
     ratio = above.mean() / below.mean()
-    return float((above - ratio * below).std() / below.mean() / len(above) ** 0.5)
+    error = (above - ratio * below).std() / below.mean() / len(above) ** 0.5
+    return float(ratio), float(error)
 
 
 def row(given: argparse.Namespace, mask: str) -> str:
@@ -143,11 +144,9 @@ def row(given: argparse.Namespace, mask: str) -> str:
     pairs = [
         in_hole(pictures[:, i], pictures[:, j], trial.mask) for i in range(k) for j in range(i)
     ]
-    between = torch.stack(pairs).mean() if pairs else torch.tensor(torch.nan)
+    apart = torch.stack(pairs).mean(dim=0) if pairs else torch.full((n,), torch.nan)
+    ratio, error = ratio_of(to_truth.mean(dim=1), apart)
     mode = torch.nan
-    error = (
-        ratio_error(to_truth.mean(dim=1), torch.stack(pairs).mean(dim=0)) if pairs else torch.nan
-    )
     together = "-"
     if not given.no_truth:
         held = made(given, 2, True)  # two of a picture, or no draws are kept
@@ -177,8 +176,8 @@ def row(given: argparse.Namespace, mask: str) -> str:
     chi2 = result.diagnostics["chi2"]
     return (
         f"{mask:18} {float(arrived.mean()):6.2f} {float(arrived[:, 0].mean()):8.2f} "
-        f"{float(chi2.median()):8.2f} {float(to_truth.mean()):8.3f} {float(between):8.3f} "
-        f"{float(to_truth.mean() / between):6.2f} {error:5.2f} {mode:7.3f} "
+        f"{float(chi2.median()):8.2f} {float(to_truth.mean()):8.3f} {float(apart.mean()):8.3f} "
+        f"{ratio:6.2f} {error:5.2f} {mode:7.3f} "
         f"{rhat(module.walked.draws, k):>6} {together:>6} {float(spent.mean()):8.0f} "
         f"{float(spent.sum()) / successes:8.0f} {seconds / successes:8.1f}"
     )

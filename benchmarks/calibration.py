@@ -27,7 +27,7 @@ import argparse
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -258,14 +258,14 @@ class Ranked(NamedTuple):
     ranks: Tensor
     chi2: Tensor
     norms: Tensor
-    acceptance: float
+    acceptance: float | None
 
 
 def ranked(args: argparse.Namespace, first: int) -> Ranked:
     """The simulations from number ``first`` on, a batch of them."""
     torch.set_num_threads(args.threads or torch.get_num_threads())
     torch.set_flush_denormal(True)
-    space = space_of(args)
+    space = space_of(args.generator, args.latents, args.slack)
     count = min(args.batch, args.simulations - first)
     simulation = Simulation(space, first, count, args.noise_std, args.hole)
     shape = (1 + PROJECTIONS, *simulation.picture.shape[1:])
@@ -277,11 +277,12 @@ def ranked(args: argparse.Namespace, first: int) -> Ranked:
     sample = kernel_draws if args.test == "kernel" else draws_of
     draws, sampler = sample(args, simulation, directions)
     values = float(single.observation.known[0].sum()) * simulation.picture.shape[1]
+    acceptance = sampler.diagnostics().get("acceptance")
     return Ranked(
         ranks_of(draws, truth, simulation.streams),
         -draws[..., -2] / args.noise_std**2 / values,
         draws[..., -3] / space.dim,
-        float(sampler.diagnostics().get("acceptance", torch.tensor(torch.nan)).mean()),
+        None if acceptance is None else float(acceptance.mean()),
     )
 
 
@@ -294,9 +295,10 @@ def calibrate(args: argparse.Namespace) -> None:
             chi2, norms = (
                 torch.cat([getattr(x, part) for x in found]) for part in ("chi2", "norms")
             )
+            accepted = "" if batch.acceptance is None else f", acceptance {batch.acceptance:.2f}"
             print(
                 f"{len(chi2)} simulations, {time.time() - started:.0f} s: |u|^2/D {norms.mean():.3f}, "
-                f"chi^2 per value {chi2.mean():.3f}, acceptance {batch.acceptance:.2f}",
+                f"chi^2 per value {chi2.mean():.3f}{accepted}",
                 flush=True,
             )
     report(torch.cat([x.ranks for x in found]), args.draws)
@@ -345,9 +347,10 @@ def geweke(args: argparse.Namespace, space: LatentSpace) -> None:
     print(f"all values normal: p = {stats.kstest(flat.numpy(), 'norm').pvalue:.4f} ({n} chains)")
 
 
-def space_of(args: argparse.Namespace) -> LatentSpace:
-    """The latents of the generator."""
-    return LatentSpace(load_generator(args.generator), args.latents, args.slack)
+@cache
+def space_of(generator: str, latents: str, slack: float) -> LatentSpace:
+    """The latents of the generator, loaded once in a process."""
+    return LatentSpace(load_generator(generator), latents, slack)
 
 
 def main() -> None:
@@ -386,7 +389,7 @@ def main() -> None:
         parser.error(f"--draws ({args.draws}) must be a multiple of --chains ({args.chains})")
     if args.threads:
         torch.set_num_threads(args.threads)
-    space = space_of(args)
+    space = space_of(args.generator, args.latents, args.slack)
     print(f"{args.test}, {args.sampler}, {args.latents} (D = {space.dim}), sigma {args.noise_std}")
     if args.test == "geweke":
         geweke(args, space)

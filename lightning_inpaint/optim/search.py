@@ -181,9 +181,8 @@ class Search(LocalDraws):
         self.mean, self.square = torch.zeros_like(u), torch.zeros_like(u)
         self.many = u.shape[1] > MANY
         self.heat = Reheating(u)
-        self.ahead: tuple[Tensor, Tensor] | None = (
-            None  # slopes and squares of Jacobians, at the mode
-        )
+        # J^T r and J^T J where a chain arrived
+        self.ahead: tuple[Tensor, Tensor] | None = None
         self.spans = spans_of(self.context.blocks, self.context.scale_free)
         self.prior = torch.ones_like(u[:1])  # precision, of what the search minimises
         if anchor == "origin":
@@ -316,13 +315,16 @@ class Search(LocalDraws):
             (grad,) = torch.autograd.grad(energy.sum(), leaf)
         return energy.detach(), grad
 
+    def _back(self, rows: Tensor, times: float) -> tuple[Tensor, Tensor]:
+        """At the best place so far: the sigma to come down from, ``times`` its residual, and the residual."""
+        self.latents[rows], self.seen[rows] = self.best[rows], self.found[rows]
+        size = self._size(self.found[rows], rows)
+        return torch.maximum(torch.minimum(times * size, self.hot[rows]), size), size
+
     def _reheat(self, rows: Tensor, number: int) -> None:
         """A trajectory at a sigma that falls again, from the best place so far."""
         if number == 0:
-            self.latents[rows], self.seen[rows] = self.best[rows], self.found[rows]
-            size = self._size(self.found[rows], rows)
-            hot = torch.maximum(torch.minimum(HEAT * size, self.hot[rows]), size)
-            self.heat.begin(rows, hot, size)
+            self.heat.begin(rows, *self._back(rows, HEAT))
         streams, measure = self.streams.select(rows), self._measures(number)
         latents, draw = self.latents.shape[1], 1 + self.step_count
         moved, self.seen[rows] = self.heat.step(
@@ -342,9 +344,7 @@ class Search(LocalDraws):
     def _return(self, rows: Tensor, number: int) -> None:
         """As many steps of Adam as a trajectory has rotations, from the best place so far, warm again."""
         if number == 0:
-            self.latents[rows], self.seen[rows] = self.best[rows], self.found[rows]
-            size = self._size(self.found[rows], rows)
-            self.hot[rows] = torch.maximum(torch.minimum(WARM * size, self.hot[rows]), size)
+            self.hot[rows], _ = self._back(rows, WARM)
             self.mean[rows] = self.square[rows] = 0.0
         for i in range(number * self.leapfrog, (number + 1) * self.leapfrog):
             self._descend(rows, i, self.reheat * self.leapfrog)
