@@ -41,7 +41,13 @@ def product(
 
     Returns:
         (N, O).
+
+    Raises:
+        RuntimeError: rows and matrix do not fit each other.
     """
+    if x.shape[1] != len(matrix):  # a batched product would speak of its blocks
+        shapes = f"rows of shape {(*x.shape,)}, matrix of shape {(*matrix.shape,)}"
+        raise RuntimeError(shapes)
     if x.device.type != "cpu":
         return x @ matrix if bias is None else torch.addmm(bias, x, matrix, beta=beta, alpha=alpha)
     # Products of one shape, each by one thread: libraries go other ways for other shapes.
