@@ -9,6 +9,10 @@ from lightning_inpaint.errors import speak_of_flags
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from tests import features
 
+# Pictures are small here: a second thread gains little, and beside another busy process it costs much.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
 
 @pytest.fixture(autouse=True)
 def names_of_arguments():
