@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import ArgumentError, UserError
+from ..errors import UserError
 from .functions import run
 
 if TYPE_CHECKING:
@@ -12,11 +12,8 @@ if TYPE_CHECKING:
 
 
 def main(args: list[str]) -> int:
-    """Run the command; sentences about the data module's arguments name the options of this one."""
-    try:
-        return run(evaluate, args)
-    except ArgumentError as error:
-        raise UserError(error.flagged(data="--")) from error
+    """Run the command."""
+    return run(evaluate, args)
 
 
 def evaluate(

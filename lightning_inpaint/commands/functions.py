@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser
 
-from ..errors import UserError
+from ..errors import ArgumentError, UserError
 from .mistakes import explain
 from .names import program
 
@@ -21,6 +21,11 @@ class FunctionParser(ArgumentParser):
     chosen: Sequence[str] = ()
     hint = ""
 
+    @property
+    def words(self) -> list[str]:
+        """The arguments that are given as words by themselves."""
+        return [action.dest for action in self._actions if not action.option_strings]
+
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raise the sentence.
 
@@ -31,9 +36,20 @@ class FunctionParser(ArgumentParser):
 
 
 def run(function: Callable[..., None], words: Sequence[str]) -> int:
-    """Call the function with what the words say; returns the exit status."""
-    given = function_parser(function).parse_args(list(words))
-    function(**given.as_dict())
+    """Call the function with what the words say; returns the exit status.
+
+    Raises:
+        UserError: a sentence about the arguments of a model or a data module names those of this command.
+    """
+    parser = function_parser(function)
+    given = parser.parse_args(list(words))
+    try:
+        function(**given.as_dict())
+    except ArgumentError as error:
+        sentence = error.flagged(model="--", data="--")
+        for name in parser.words:
+            sentence = sentence.replace(f"--{name} ", f"{name} ")
+        raise UserError(sentence) from error
     return 0
 
 

@@ -64,6 +64,10 @@ def _no_option(flag: str, parser: Any) -> str:
     own = [name for name in own if not name.endswith(("+", ".help"))]
     own += [f"--{c}.{name}" for c in parser.chosen for name in _default_options(parser, c)]
     leaf = flag.rpartition(".")[2].lstrip("-")
+    if leaf in getattr(parser, "words", ()):
+        return (
+            f"{flag} is no option: write the {leaf} without a flag, {parser.prog} {leaf.upper()}."
+        )
     same = [name for name in own if name.rpartition(".")[2].lstrip("-") == leaf]
     near = nearest(flag, own, 0.85) or next(iter(same), None)
     if near is None:

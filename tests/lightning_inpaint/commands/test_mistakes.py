@@ -121,6 +121,10 @@ def test_an_accelerator_that_is_not_there(capsys):
             "sample --columns 1 --output .",
             "--output . is a folder, and must be the name of a picture.",
         ),
+        (
+            "sample --model.generator cifar10",
+            "--model.generator is no option: write the generator without a flag, ",
+        ),
         ("fit --model.lr 0", "--model.lr is no option: see --help."),
         ("fit --data.path nowhere", "nowhere: no such file or folder (--data.path)."),
         ("evaluate --path nowhere", "nowhere: no such file or folder (--path)."),
@@ -134,6 +138,24 @@ def test_an_accelerator_that_is_not_there(capsys):
 def test_of_the_other_commands(words, text, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert text in sentence(capsys, *words.split())
+
+
+def test_a_sentence_about_a_generator_names_the_options_of_the_command(
+    capsys, tmp_path, monkeypatch
+):
+    (tmp_path / "bright.py").write_text(
+        "from torch import nn\n"
+        "class Bright(nn.Sequential):\n"
+        "    z_dim = 3\n"
+        "    def __init__(self):\n"
+        "        super().__init__(nn.Linear(3, 48), nn.Unflatten(1, (3, 4, 4)))\n"
+        "        nn.init.constant_(self[0].bias, 300.0)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = sentence(capsys, "sample", "bright:Bright")
+    assert "generator bright:Bright: its samples lie between 2" in text
+    assert "--model" not in text
+    assert "set --value_range to" in text
 
 
 def test_an_option_that_stands_alone_is_true(capsys):
