@@ -249,7 +249,7 @@ def report(ranks: Tensor, draws: int) -> None:
     for q, name in enumerate(NAMES):
         counts = torch.bincount(ranks[:, q], minlength=draws + 1)
         p = stats.chisquare(counts.numpy()).pvalue
-        print(f"{name:20s} {p:8.4f}  {' '.join(f'{c:3d}' for c in counts.tolist())}")
+        print(f"{name:20s} {p:8.4f}  {' '.join(f'{c:3d}' for c in counts.tolist())}", flush=True)
 
 
 class Ranked(NamedTuple):
@@ -266,7 +266,7 @@ def ranked(args: argparse.Namespace, first: int) -> Ranked:
     torch.set_num_threads(args.threads or torch.get_num_threads())
     torch.set_flush_denormal(True)
     space = space_of(args.generator, args.latents, args.slack)
-    count = min(args.batch, args.simulations - first)
+    count = min(args.batch, args.first + args.simulations - first)
     simulation = Simulation(space, first, count, args.noise_std, args.hole)
     shape = (1 + PROJECTIONS, *simulation.picture.shape[1:])
     gen = torch.Generator().manual_seed(first)
@@ -290,7 +290,8 @@ def calibrate(args: argparse.Namespace) -> None:
     """All simulations, batches of them in processes beside each other."""
     started, found = time.time(), []
     with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
-        for batch in pool.map(partial(ranked, args), range(0, args.simulations, args.batch)):
+        firsts = range(args.first, args.first + args.simulations, args.batch)
+        for batch in pool.map(partial(ranked, args), firsts):
             found.append(batch)
             chi2, norms = (
                 torch.cat([getattr(x, part) for x in found]) for part in ("chi2", "norms")
@@ -299,9 +300,8 @@ def calibrate(args: argparse.Namespace) -> None:
             print(
                 f"{len(chi2)} simulations, {time.time() - started:.0f} s: |u|^2/D {norms.mean():.3f}, "
                 f"chi^2 per value {chi2.mean():.3f}{accepted}",
-                flush=True,
             )
-    report(torch.cat([x.ranks for x in found]), args.draws)
+            report(torch.cat([x.ranks for x in found]), args.draws)
 
 
 def geweke(args: argparse.Namespace, space: LatentSpace) -> None:
@@ -365,6 +365,7 @@ def main() -> None:
     parser.add_argument("--noise_std", type=float, default=0.2)
     parser.add_argument("--hole", choices=["right_half", "center"], default="right_half")
     parser.add_argument("--simulations", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="number of the first one")
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--draws", type=int, default=9, help="L, posterior draws per simulation")
     parser.add_argument("--chains", type=int, default=1, help="chains they come from (hmc, search)")
