@@ -129,7 +129,7 @@ class Search(LocalDraws):
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
-        steps: int = 390,
+        steps: int = 414,
         noise_std: float = 0.05,
         budget: int = 3500,
         screen: int = 256,
@@ -138,7 +138,7 @@ class Search(LocalDraws):
         newton: int = 6,
         lr: float = 0.1,
         betas: tuple[float, float] = (0.95, 0.999),
-        trajectories: int = 24,
+        trajectories: int = 48,
         leapfrog: int = 8,
         jumps: int = 16,
         target_accept: float = 0.8,

@@ -40,7 +40,7 @@ BLANK = ChainContext(probe=lambda u, draw: u, observed=torch.ones(1), residual=l
 
 def test_it_makes_the_sampler_itself() -> None:
     u = nn.Parameter(torch.zeros(2, 3))
-    assert isinstance(ByLatents([{"params": [u], "context": BLANK}], steps=30), Search)
+    assert isinstance(ByLatents([{"params": [u], "context": BLANK}], steps=60), Search)
     assert isinstance(ByLatents([u], few={"class_path": "map", "init_args": {"steps": 3}}), MAP)
 
 
