@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from ..noise import Purpose
-from ..steady import elementwise
 from .base import Closure, require_decays, require_positive
 from .gauss_newton import (
     Linearized,
@@ -22,13 +21,13 @@ from .gauss_newton import (
 )
 from .local import PICTURES, LocalDraws
 from .mixture import chosen
-from .mode import Anchor, cosine_rate
+from .mode import Anchor
 from .radius import on_shell, spans_of
 from .reheating import MEASURES, Reheating
+from .tempered import TemperedDescent, flat_std
 
-__all__ = ["Search", "flat_std"]
+__all__ = ["Search"]
 
-SHARE = 0.5  # of prior draws that still count where a likelihood is called flat
 COLD = 1 / 3  # of the residual that an attempt begins with: where Adam's sigma ends
 STALLED = 1e-3  # relative decrease of the potential below which an attempt is given up
 SETTLED = 0.01  # decrease of the potential, in nats, at which it is at the mode
@@ -39,39 +38,12 @@ HEAT = 20  # times the residual's size: where a reheating begins
 WARM = 5  # the same where Adam comes down again
 
 
-def flat_std(energy: Tensor, share: float = SHARE) -> Tensor:
-    """The sigma at which ``share`` of prior draws still count, by their effective sample size.
-
-    Weights exp(-E / (2 sigma^2)) have the size (sum w)^2 / sum w^2, which grows with sigma: this is where
-    tempering begins that is chosen by the energies themselves (Jasra et al. 2011, Scand. J. Stat. 38;
-    Beskos et al. 2016, Ann. Appl. Probab. 26).
-
-    Args:
-        energy: (n, draws), E of draws of the prior.
-        share: between 1 / draws and 1.
-
-    Returns:
-        (n,)
-    """
-    above = energy - energy.amin(dim=1, keepdim=True)
-    low = elementwise(torch.log, above.mean(dim=1).clamp(min=1e-12).sqrt()) - 8
-    high = low + 16
-    for _ in range(40):
-        middle = (low + high) / 2
-        variance = elementwise(torch.exp, 2 * middle)[:, None]
-        weight = elementwise(torch.exp, -above / (2 * variance))
-        size = weight.sum(dim=1).square() / weight.square().sum(dim=1)
-        enough = size > share * energy.shape[1]
-        low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
-    return elementwise(torch.exp, (low + high) / 2)
-
-
 class Search(LocalDraws):
     """Attempts until a chain has arrived, within its picture's budget, then exact draws around it.
 
     Attempts are of two kinds, one of the first and two of the second in turn. The first begins at the best of
     ``screen`` prior draws; ``descent`` steps of Adam follow a sigma that falls from where the likelihood is
-    flat under those draws (:func:`flat_std`) to a third of their best residual. The second begins at the best
+    flat under those draws (``tempered.py``) to a third of their best residual. The second begins at the best
     place so far: ``reheat`` trajectories of Hamiltonian Monte Carlo follow a sigma that falls from twenty times
     that place's residual to the residual itself (``reheating.py``). Either ends in up to ``newton`` Jacobians
     with three damped Gauss-Newton steps each (``gauss_newton.py``), at the larger one of ``noise_std`` and the
@@ -122,7 +94,8 @@ class Search(LocalDraws):
     live = (
         *LocalDraws.live,
         *("held", "best", "value", "found", "trying", "rows", "tries", "determined", "ahead"),
-        *("hot", "cold", "mean", "square", "damping", "settled", "stalled"),
+        *("damping", "settled", "stalled"),
+        *(f"fall.{name}" for name in TemperedDescent.LIVE),
         *(f"heat.{name}" for name in Reheating.LIVE),
     )
 
@@ -177,8 +150,7 @@ class Search(LocalDraws):
         self.trying, self.rows = no, no.nonzero()[:, 0]
         self.settled, self.stalled = no.clone(), no.clone()
         self.tries, self.determined = blank.clone(), blank.clone()
-        self.hot, self.cold, self.damping = blank.clone(), blank.clone(), blank.clone()
-        self.mean, self.square = torch.zeros_like(u), torch.zeros_like(u)
+        self.damping = blank.clone()
         self.many = u.shape[1] > MANY
         self.heat = Reheating(u)
         # J^T r and J^T J where a chain arrived
@@ -188,6 +160,7 @@ class Search(LocalDraws):
         if anchor == "origin":
             for span in self.spans:
                 self.prior[:, span.start : span.stop] = 0.0
+        self.fall = TemperedDescent(u, self.prior)
 
     @property
     def _jacobians(self) -> int:
@@ -302,9 +275,9 @@ class Search(LocalDraws):
             self.held[rows] = torch.where(first, self.latents[rows], self.held[rows])
         size_of_residual = (energy.amin(dim=1) / self._observed(rows)).sqrt()
         cold = (COLD * size_of_residual).clamp(min=self.noise_std)
-        self.cold[rows] = torch.full_like(cold, self.noise_std) if self.many else cold
-        self.hot[rows] = torch.maximum(flat_std(energy), self.cold[rows])
-        self.mean[rows] = self.square[rows] = 0.0
+        cold = torch.full_like(cold, self.noise_std) if self.many else cold
+        self.fall.cold[rows] = cold
+        self.fall.begin(rows, torch.maximum(flat_std(energy), cold))
         self.seen[rows] = energy.amin(dim=1)
         self.spent[rows] += self.screen / PICTURES
 
@@ -319,7 +292,7 @@ class Search(LocalDraws):
         """At the best place so far: the sigma to come down from, ``times`` its residual, and the residual."""
         self.latents[rows], self.seen[rows] = self.best[rows], self.found[rows]
         size = self._size(self.found[rows], rows)
-        return torch.maximum(torch.minimum(times * size, self.hot[rows]), size), size
+        return torch.maximum(torch.minimum(times * size, self.fall.hot[rows]), size), size
 
     def _reheat(self, rows: Tensor, number: int) -> None:
         """A trajectory at a sigma that falls again, from the best place so far."""
@@ -344,27 +317,23 @@ class Search(LocalDraws):
     def _return(self, rows: Tensor, number: int) -> None:
         """As many steps of Adam as a trajectory has rotations, from the best place so far, warm again."""
         if number == 0:
-            self.hot[rows], _ = self._back(rows, WARM)
-            self.mean[rows] = self.square[rows] = 0.0
+            self.fall.begin(rows, self._back(rows, WARM)[0])
         for i in range(number * self.leapfrog, (number + 1) * self.leapfrog):
             self._descend(rows, i, self.reheat * self.leapfrog)
 
     def _descend(self, rows: Tensor, number: int, steps: int) -> None:
         """Step ``number`` of ``steps`` of Adam on the potential of a falling sigma."""
-        b1, b2 = self.betas
-        u = self.latents[rows].detach()
-        energy, grad = self._gradient(u, rows)
-        done = min(1.0, number / (0.9 * steps))
-        hot, cold = elementwise(torch.log, self.hot[rows]), elementwise(torch.log, self.cold[rows])
-        std = elementwise(torch.exp, torch.lerp(hot, cold, done))
-        slope = grad / (2 * std.square()[:, None]) + self.prior * (u - self.held[rows])
-        mean = b1 * self.mean[rows] + (1 - b1) * slope
-        square = b2 * self.square[rows] + (1 - b2) * slope.square()
-        self.mean[rows], self.square[rows] = mean, square
-        rate = cosine_rate(number, steps, self.lr, 0.25) / (1 - b1 ** (number + 1))
-        root = (square / (1 - b2 ** (number + 1))).sqrt() + 1e-8
-        self.latents[rows] = on_shell(u - rate * mean / root, self.spans)
-        self.seen[rows] = energy
+        u, self.seen[rows] = self.fall.step(
+            self._gradient,
+            rows,
+            self.latents[rows].detach(),
+            self.held[rows],
+            number,
+            steps,
+            self.lr,
+            self.betas,
+        )
+        self.latents[rows] = on_shell(u, self.spans)
         self.spent[rows] += 1
 
     def _newton(self, rows: Tensor) -> None:

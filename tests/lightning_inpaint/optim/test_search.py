@@ -10,7 +10,6 @@ from torch import Tensor
 from toys import Problem, linear_problem, prior_start
 
 from lightning_inpaint.optim import ChainContext, Search
-from lightning_inpaint.optim.search import flat_std
 
 SIGMA = 0.3
 
@@ -20,20 +19,6 @@ def searched(problem: Problem, **options) -> tuple[Search, Tensor]:
     problem.u.data = problem.u.data.clone()
     sampler = Search([problem.group], noise_std=SIGMA, **options)
     return sampler, problem.run(sampler)
-
-
-def test_flat_std_lets_half_of_the_draws_count() -> None:
-    energy = torch.rand(3, 400, generator=torch.Generator().manual_seed(0)) * torch.tensor(
-        [[1.0], [100.0], [1e6]]
-    )
-    std = flat_std(energy)
-    weight = (-energy / (2 * std.square()[:, None])).double().exp()
-    size = weight.sum(dim=1).square() / weight.square().sum(dim=1)
-    torch.testing.assert_close(size / 400, torch.full((3,), 0.5).double(), atol=1e-3, rtol=0)
-
-
-def test_a_search_without_spread_is_finite() -> None:
-    assert flat_std(torch.ones(2, 8)).isfinite().all()
 
 
 def folded(u: Tensor) -> Tensor:
