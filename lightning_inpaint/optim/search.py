@@ -32,6 +32,7 @@ COLD = 1 / 3  # of the residual that an attempt begins with: where Adam's sigma 
 STALLED = 1e-3  # relative decrease of the potential below which an attempt is given up
 SETTLED = 0.01  # decrease of the potential, in nats, at which it is at the mode
 MANY = 256  # latents from which on a Jacobian costs more than it saves
+BETAS, SLOW_BETAS = (0.9, 0.99), (0.95, 0.999)  # Adam's, and where there are no Jacobians
 PACE = 4  # steps of Adam in one, where there are no Jacobians
 REHEATINGS = 2  # of the best place so far, after an attempt from prior draws
 HEAT = 20  # times the residual's size: where a reheating begins
@@ -77,7 +78,7 @@ class Search(LocalDraws):
         reheat: trajectories of an attempt of the second kind; 0 = all are of the first.
         newton: Jacobians of an attempt, at most, with three Gauss-Newton steps each.
         lr: Adam's rate, in prior standard deviations.
-        betas: Adam's decay rates.
+        betas: Adam's decay rates; None: .9 and .99, with more than 256 latents .95 and .999.
         trajectories: of Hamiltonian Monte Carlo, half of them burn-in; 0 = the mode.
         leapfrog: evaluations of a trajectory.
         jumps: places that a jump chooses from, half an evaluation each; 0 = no jumps.
@@ -110,7 +111,7 @@ class Search(LocalDraws):
         reheat: int = 32,
         newton: int = 6,
         lr: float = 0.1,
-        betas: tuple[float, float] = (0.95, 0.999),
+        betas: tuple[float, float] | None = None,
         trajectories: int = 48,
         leapfrog: int = 8,
         jumps: int = 16,
@@ -129,7 +130,8 @@ class Search(LocalDraws):
         ):
             if number < least:
                 raise ValueError(f"{name} must be at least {least}, got {number}")
-        require_decays(betas)
+        if betas is not None:
+            require_decays(betas)
         if not 0 < target_accept < 1:
             raise ValueError(f"target_accept must lie in (0, 1), got {target_accept}")
         if anchor not in get_args(Anchor):
@@ -331,7 +333,7 @@ class Search(LocalDraws):
             number,
             steps,
             self.lr,
-            self.betas,
+            self.betas or (SLOW_BETAS if self.many else BETAS),
         )
         self.latents[rows] = on_shell(u, self.spans)
         self.spent[rows] += 1
