@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 __all__ = [
     "ArgumentError",
@@ -37,20 +37,23 @@ class ArgumentError(UserError):
         super().__init__(sentence)
         self.place = place
 
-    def flagged(self, **prefixes: str) -> str:
+    def flagged(self, words: Collection[str] = (), **prefixes: str) -> str:
         """The sentence with the flags of the command line in place of the arguments.
 
         Args:
+            words: flags, without their dashes, that the command takes as words by themselves.
             prefixes: what the flags of a place begin with, where it is not ``--PLACE.``.
         """
-        return _ARGUMENT.sub(lambda found: self._flag(found, prefixes), str(self))
+        return _ARGUMENT.sub(lambda found: self._flag(found, words, prefixes), str(self))
 
-    def _flag(self, found: re.Match[str], prefixes: dict[str, str]) -> str:
+    def _flag(self, found: re.Match[str], words: Collection[str], prefixes: dict[str, str]) -> str:
         name, value = found.groups()
         place, dot, rest = name.partition(".")
         if not dot or place not in _PLACES:
             place, rest = self.place, name
         flag = f"--{name}" if name in _PLACES else prefixes.get(place, _begin(place)) + rest
+        if flag.removeprefix("--") in words:
+            flag = flag.removeprefix("--")
         return flag if value is None else f"{flag} {_WRITTEN.get(value, value)}"
 
 

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from jsonargparse import ArgumentParser
 
 from ..errors import ArgumentError, UserError
-from .mistakes import explain
+from .mistakes import explain, words_of
 from .names import program
 
 __all__ = ["function_parser", "run"]
@@ -20,11 +20,6 @@ class FunctionParser(ArgumentParser):
 
     chosen: Sequence[str] = ()
     hint = ""
-
-    @property
-    def words(self) -> list[str]:
-        """The arguments that are given as words by themselves."""
-        return [action.dest for action in self._actions if not action.option_strings]
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raise the sentence.
@@ -46,10 +41,7 @@ def run(function: Callable[..., None], words: Sequence[str]) -> int:
     try:
         function(**given.as_dict())
     except ArgumentError as error:
-        sentence = error.flagged(model="--", data="--")
-        for name in parser.words:
-            sentence = sentence.replace(f"--{name} ", f"{name} ")
-        raise UserError(sentence) from error
+        raise UserError(error.flagged(words_of(parser), model="--", data="--")) from error
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import did_you_mean, nearest
 
-__all__ = ["explain", "imported"]
+__all__ = ["explain", "imported", "words_of"]
 
 WORDS = {
     "int": "a whole number",
@@ -48,6 +48,11 @@ def explain(message: str, parser: Any) -> str:
     return " ".join(message.split())
 
 
+def words_of(parser: Any) -> list[str]:
+    """The arguments that a parser takes as words by themselves."""
+    return [action.dest for action in parser._actions if not action.option_strings]
+
+
 def _unknown_word(message: str, parser: Any) -> str | None:
     found = re.fullmatch(r"unrecognized arguments: (\S+).*", message, re.DOTALL)
     if not found:
@@ -64,7 +69,7 @@ def _no_option(flag: str, parser: Any) -> str:
     own = [name for name in own if not name.endswith(("+", ".help"))]
     own += [f"--{c}.{name}" for c in parser.chosen for name in _default_options(parser, c)]
     leaf = flag.rpartition(".")[2].lstrip("-")
-    if leaf in getattr(parser, "words", ()):
+    if leaf in words_of(parser):
         return (
             f"{flag} is no option: write the {leaf} without a flag, {parser.prog} {leaf.upper()}."
         )
@@ -147,12 +152,8 @@ def _missing(message: str, parser: Any) -> str | None:
         return None
     where = _path(message[: found.start()])
     names = [".".join([*where, name]) for name in found[1].split(", ")]
-    flags = [
-        name
-        if any(a.dest == name and not a.option_strings for a in parser._actions)
-        else f"--{name}"
-        for name in names
-    ]
+    words = words_of(parser)
+    flags = [name if name in words else f"--{name}" for name in names]
     cls = _class(message)
     owner = f"--{where[0]} {cls.__name__}" if cls and where else parser.prog
     return f"{owner} needs {' and '.join(flags)}."
