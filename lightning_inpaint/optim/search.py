@@ -278,8 +278,7 @@ class Search(LocalDraws):
         size_of_residual = (energy.amin(dim=1) / self._observed(rows)).sqrt()
         cold = (COLD * size_of_residual).clamp(min=self.noise_std)
         cold = torch.full_like(cold, self.noise_std) if self.many else cold
-        self.fall.cold[rows] = cold
-        self.fall.begin(rows, torch.maximum(flat_std(energy), cold))
+        self.fall.begin(rows, torch.maximum(flat_std(energy), cold), cold)
         self.seen[rows] = energy.amin(dim=1)
         self.spent[rows] += self.screen / PICTURES
 
@@ -319,7 +318,8 @@ class Search(LocalDraws):
     def _return(self, rows: Tensor, number: int) -> None:
         """As many steps of Adam as a trajectory has rotations, from the best place so far, warm again."""
         if number == 0:
-            self.fall.begin(rows, self._back(rows, WARM)[0])
+            hot, _ = self._back(rows, WARM)
+            self.fall.begin(rows, hot, self.fall.cold[rows])
         for i in range(number * self.leapfrog, (number + 1) * self.leapfrog):
             self._descend(rows, i, self.reheat * self.leapfrog)
 

@@ -65,9 +65,9 @@ class TemperedDescent:
         self.hot, self.cold = u.new_zeros(len(u)), u.new_zeros(len(u))
         self.mean, self.square = torch.zeros_like(u), torch.zeros_like(u)
 
-    def begin(self, rows: Tensor, hot: Tensor) -> None:
-        """The chains ``rows`` (n,) are to come down from ``hot`` (n,)."""
-        self.hot[rows] = hot
+    def begin(self, rows: Tensor, hot: Tensor, cold: Tensor) -> None:
+        """The chains ``rows`` (n,) are to come down from ``hot`` (n,) to ``cold`` (n,)."""
+        self.hot[rows], self.cold[rows] = hot, cold
         self.mean[rows] = self.square[rows] = 0.0
 
     def step(

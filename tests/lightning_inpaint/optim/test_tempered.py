@@ -33,8 +33,7 @@ def test_at_one_sigma_it_is_adam_on_the_potential() -> None:
     u, anchor, precision = torch.randn(3, 5), torch.randn(3, 5), torch.rand(1, 5)
     std, steps = torch.tensor([0.5, 1.0, 2.0]), 40
     descent, rows = TemperedDescent(u, precision), torch.arange(3)
-    descent.begin(rows, std)
-    descent.cold[rows] = std
+    descent.begin(rows, std, std)
     expected = u.clone().requires_grad_(True)
     adam = torch.optim.Adam([expected], lr=0.1, betas=(0.9, 0.99))
     for number in range(30):  # before the rate falls
@@ -52,8 +51,7 @@ def test_sigma_falls_geometrically_and_rows_go_by_themselves() -> None:
     u = torch.zeros(4, 1)
     descent = TemperedDescent(u, torch.zeros(1, 1))
     rows = torch.tensor([1, 3])
-    descent.begin(rows, torch.tensor([8.0, 2.0]))
-    descent.cold[rows] = torch.tensor([0.5, 1.0])
+    descent.begin(rows, torch.tensor([8.0, 2.0]), torch.tensor([0.5, 1.0]))
     seen = []
     for number in range(10):
         descent.step(
