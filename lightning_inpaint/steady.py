@@ -9,12 +9,14 @@ from the same code.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
-__all__ = ["ROWS", "elementwise", "product"]
+__all__ = ["ROWS", "SteadyLinear", "elementwise", "product"]
 
 ROWS = 8
 """Products of a multiple of so many rows, on one thread, are computed alike by most processors."""
@@ -58,6 +60,26 @@ def product(
     if bias is None:
         return torch.bmm(x, matrices).flatten(0, 1)[:n]
     return torch.baddbmm(bias, x, matrices, beta=beta, alpha=alpha).flatten(0, 1)[:n]
+
+
+class SteadyLinear(TorchFunctionMode):
+    """In this context somebody's linear layers take their products in steady ones (:func:`product`)."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is F.linear:
+            return _linear(*args, **kwargs or {})
+        return func(*args, **kwargs or {})
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.linear``, each row as in any other batch."""
+    if weight.ndim < 2 or input.device.type != "cpu" or not input.numel():
+        return F.linear(input, weight, bias)
+    return product(input.reshape(-1, input.shape[-1]), weight.T, bias).unflatten(
+        0, input.shape[:-1]
+    )
 
 
 def elementwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

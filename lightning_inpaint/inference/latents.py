@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from ..generators.mapping import truncated
 from ..generators.stylegan2 import LRELU_GAIN, StyleGAN2Generator
-from ..steady import product
+from ..steady import SteadyLinear, product
 
 __all__ = [
     "BASES",
@@ -259,7 +259,8 @@ class LatentSpace(nn.Module):
         pieces = self.split(u)
         generator = self.generator
         if not isinstance(generator, StyleGAN2Generator):
-            return generator(pieces["base"], labels)
+            with SteadyLinear():
+                return generator(pieces["base"], labels)
         ws = self._truncated(self._styles(pieces["base"], labels), labels)
         maps, slack = self._noise(pieces, noise), self._slack(pieces, known)
         return generator.synthesis(ws, maps, slack, dtype)

@@ -105,8 +105,8 @@ class Posterior:
     def unit(self) -> int:
         """Rows are computed alike in every batch of a multiple of so many.
 
-        The native generators take their products of few rows in steady ones (``steady.py``), and only the
-        convolutions of a single picture differ from those of more; of other networks nothing is known.
+        All products of few rows are steady ones (``steady.py``), and only the convolutions of a single picture
+        differ from those of more in the native generators; of those of other networks nothing is known.
         """
         return 2 if isinstance(self.space.generator, StyleGAN2Generator) else ROWS
 
