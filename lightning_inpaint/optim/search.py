@@ -50,7 +50,7 @@ class Search(LocalDraws):
     with three damped Gauss-Newton steps each (``gauss_newton.py``), at the larger one of ``noise_std`` and the
     residual's own size. A chain has arrived when the squared residual is that of a draw (chi2 below
     1 + 3 sqrt(2 / known values)); where draws follow, that of a draw around its place, which misses by more
-    (:func:`.gauss_newton.determined`). Others begin again, while the picture's ``budget`` lasts, and keep the
+    (:func:`.gauss_newton.determined`), and there is no need for the rest of the way to the mode. Others begin again, while the picture's ``budget`` lasts, and keep the
     best of what they found. So nothing but ``noise_std`` knows the scale of the generator's pictures. A chain
     that has not arrived in the end goes on from where another one of its picture has, if one has.
 
@@ -106,7 +106,7 @@ class Search(LocalDraws):
         steps: int = 414,
         noise_std: float = 0.05,
         budget: int = 3500,
-        screen: int = 256,
+        screen: int = 64,
         descent: int = 100,
         reheat: int = 32,
         newton: int = 6,
@@ -338,8 +338,15 @@ class Search(LocalDraws):
         self.latents[rows] = on_shell(u, self.spans)
         self.spent[rows] += 1
 
+    def _fits(self, energy: Tensor, more: Tensor | float, rows: Tensor) -> Tensor:
+        """(n,) whether the chains ``rows`` with |r|^2 ``energy`` (n,) have that of a draw, which has ``more``
+        sigma^2 than they."""
+        observed = self._observed(rows)
+        return energy / self.noise_std**2 + more < (1 + 3 * (2 / observed).sqrt()) * observed
+
     def _newton(self, rows: Tensor) -> None:
-        """Damped Gauss-Newton steps; chains that gain nothing from them are settled."""
+        """Damped Gauss-Newton steps; chains that gain nothing from them are settled, and those that have
+        arrived where draws follow."""
         ends = []
         for row in rows:
             u, energy, held = self.latents[row].detach(), self.seen[row], self.held[row]
@@ -359,18 +366,18 @@ class Search(LocalDraws):
         )
         self.latents[rows] = on_shell(u, self.spans)
         self.seen[rows], self.damping[rows] = energy, damping
+        if self.trajectories:  # they begin as well a little way from the mode
+            settled = settled | self._fits(energy, self.determined[rows], rows)
         self.settled[rows], self.stalled[rows] = settled, stalled
         self.spent[rows] += descent_pictures(u.shape[1]) / PICTURES
 
     def _judge(self) -> None:
         """See who has arrived, and keep the best end of all attempts: by its potential, where none has."""
         everyone = torch.arange(len(self.seen), device=self.seen.device)
-        observed = self._observed(everyone)
-        bound = (1 + 3 * (2 / observed).sqrt()) * observed
-        near = self.trying & (self.seen / self.noise_std**2 < bound)
+        near = self.trying & self._fits(self.seen, 0.0, everyone)
         # What is sought fits better than a draw around it.
         more = self._spread(near) if self.trajectories else 0.0
-        arrived = near & (self.seen / self.noise_std**2 + more < bound)
+        arrived = near & self._fits(self.seen, more, everyone)
         norm = (self.prior * (self.latents.detach() - self.held).square()).sum(dim=1) / 2
         value = (self.seen / (2 * self.noise_std**2) + norm).nan_to_num(nan=torch.inf)
         better = arrived | (self.trying & (value < self.value))
