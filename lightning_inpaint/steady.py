@@ -77,9 +77,8 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     """``F.linear``, each row as in any other batch."""
     if weight.ndim < 2 or input.device.type != "cpu" or not input.numel():
         return F.linear(input, weight, bias)
-    return product(input.reshape(-1, input.shape[-1]), weight.T, bias).unflatten(
-        0, input.shape[:-1]
-    )
+    rows = product(input.reshape(-1, input.shape[-1]), weight.T, bias)
+    return rows.reshape(*input.shape[:-1], len(weight))
 
 
 def elementwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from lightning_inpaint import LatentInpainter
 from lightning_inpaint.inference.speed import has_bfloat16
 from lightning_inpaint.noise import ChainStreams
 from lightning_inpaint.optim import MAP, AnnealedHMC, Langevin, Particles, PluginDiffusion, Search
-from lightning_inpaint.steady import elementwise, product
+from lightning_inpaint.steady import SteadyLinear, elementwise, product
 
 PICTURES = 13
 
@@ -187,3 +187,13 @@ def test_wide_products_by_row_on_one_thread_and_two(inner, outer) -> None:
         torch.set_num_threads(threads)
         for n in (1, 8, 9, 16, 40):
             assert torch.equal(product(x[:n], matrix), whole[:n])
+
+
+@pytest.mark.parametrize("shape", [(20,), (3, 20), (2, 5, 20), (0, 20)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layers_take_whatever_form_they_take_elsewhere(shape, bias) -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Linear(20, 7, bias=bias), torch.randn(shape)
+    with SteadyLinear():
+        found = layer(x)
+    torch.testing.assert_close(found, layer(x))

@@ -49,6 +49,19 @@ def test_chains_arrive_among_wrong_valleys_and_those_that_have_pay_no_more() -> 
     assert spent[tries == 1].max() < spent[tries > 1].min() + 39
 
 
+def test_where_draws_follow_a_descent_ends_as_soon_as_it_fits() -> None:
+    spent = []
+    for trajectories in (0, 1):
+        problem = folded_problem(32)
+        options = {"screen": 16, "descent": 30, "newton": 8, "steps": 39 + trajectories}
+        sampler = Search([problem.group], noise_std=0.03, trajectories=trajectories, **options)
+        for _ in range(39):
+            sampler.step(problem.closure)
+        spent.append(sampler.diagnostics()["gradient_evaluations"])
+    assert (spent[1] <= spent[0]).all()
+    assert (spent[1] < spent[0]).float().mean() > 0.5
+
+
 def test_a_budget_ends_the_attempts() -> None:
     target = torch.full((18,), 50.0)  # nothing comes near
     problem = Problem(folded, target, torch.ones(18), prior_start(4, 4))
