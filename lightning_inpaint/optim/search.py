@@ -33,6 +33,7 @@ STALLED = 1e-3  # relative decrease of the potential below which an attempt is g
 SETTLED = 0.01  # decrease of the potential, in nats, at which it is at the mode
 MANY = 256  # latents from which on a Jacobian costs more than it saves
 BETAS, SLOW_BETAS = (0.9, 0.99), (0.95, 0.999)  # Adam's, and where there are no Jacobians
+SCREEN, WIDE_SCREEN = 64, 256  # prior draws, likewise
 PACE = 4  # steps of Adam in one, where there are no Jacobians
 REHEATINGS = 2  # of the best place so far, after an attempt from prior draws
 HEAT = 20  # times the residual's size: where a reheating begins
@@ -50,9 +51,10 @@ class Search(LocalDraws):
     with three damped Gauss-Newton steps each (``gauss_newton.py``), at the larger one of ``noise_std`` and the
     residual's own size. A chain has arrived when the squared residual is that of a draw (chi2 below
     1 + 3 sqrt(2 / known values)); where draws follow, that of a draw around its place, which misses by more
-    (:func:`.gauss_newton.determined`), and there is no need for the rest of the way to the mode. Others begin again, while the picture's ``budget`` lasts, and keep the
-    best of what they found. So nothing but ``noise_std`` knows the scale of the generator's pictures. A chain
-    that has not arrived in the end goes on from where another one of its picture has, if one has.
+    (:func:`.gauss_newton.determined`), and there is no need for the rest of the way to the mode. Others begin
+    again, while the picture's ``budget`` lasts, and keep the best of what they found. So nothing but
+    ``noise_std`` knows the scale of the generator's pictures. A chain that has not arrived in the end goes on
+    from where another one of its picture has, if one has.
 
     Then come ``trajectories`` of Hamiltonian Monte Carlo in a metric that all chains of the picture measure in
     their burn-in, with jumps between the modes that they found where jumps succeed (``local.py``): exact, about
@@ -73,7 +75,8 @@ class Search(LocalDraws):
         noise_std: assumed standard deviation sigma of a known value, pictures in [-1, 1].
         budget: evaluations that the chains of a picture may have spent together when an attempt ends; each
             chain's first is always made.
-        screen: prior draws that an attempt of the first kind chooses its start from.
+        screen: prior draws that an attempt of the first kind chooses its start from; None: 64, with more than
+            256 latents 256.
         descent: steps of Adam of such an attempt.
         reheat: trajectories of an attempt of the second kind; 0 = all are of the first.
         newton: Jacobians of an attempt, at most, with three Gauss-Newton steps each.
@@ -106,7 +109,7 @@ class Search(LocalDraws):
         steps: int = 414,
         noise_std: float = 0.05,
         budget: int = 3500,
-        screen: int = 64,
+        screen: int | None = None,
         descent: int = 100,
         reheat: int = 32,
         newton: int = 6,
@@ -120,7 +123,7 @@ class Search(LocalDraws):
     ) -> None:
         require_positive(noise_std=noise_std, budget=budget, lr=lr)
         for name, number, least in (
-            ("screen", screen, 2),
+            ("screen", SCREEN if screen is None else screen, 2),
             ("descent", descent, 0),
             ("reheat", reheat, 0),
             ("newton", newton, 1),
@@ -165,6 +168,11 @@ class Search(LocalDraws):
         self.fall = TemperedDescent(u, self.prior)
 
     @property
+    def _screened(self) -> int:
+        """Prior draws at the beginning of an attempt."""
+        return self.screen or (WIDE_SCREEN if self.many else SCREEN)
+
+    @property
     def _jacobians(self) -> int:
         """Those of an attempt, at most."""
         return 0 if self.many else self.newton
@@ -194,7 +202,7 @@ class Search(LocalDraws):
         if heated:
             more = (place == 0) + self._measures(place) * round(self.measurement)
             return self.leapfrog + (0 if self.many else more)
-        return (PACE if self.many else 1) if place else self.screen // PICTURES
+        return (PACE if self.many else 1) if place else self._screened // PICTURES
 
     def scale_step(self, factor: float) -> None:
         """Another rate of Adam."""
@@ -266,7 +274,7 @@ class Search(LocalDraws):
         energies, starts = [], []
         for row in rows:  # one by one: noise maps are large
             own = self.streams.select(row[None])
-            draws = own.normal(draw, self.screen * size, Purpose.START, kind).view(-1, size)
+            draws = own.normal(draw, self._screened * size, Purpose.START, kind).view(-1, size)
             energy = residuals(self._residual, draws, row).square().sum(dim=1)
             energies.append(energy)
             starts.append(draws[energy.nan_to_num(nan=torch.inf).argmin()])
@@ -280,7 +288,7 @@ class Search(LocalDraws):
         cold = torch.full_like(cold, self.noise_std) if self.many else cold
         self.fall.begin(rows, torch.maximum(flat_std(energy), cold), cold)
         self.seen[rows] = energy.amin(dim=1)
-        self.spent[rows] += self.screen / PICTURES
+        self.spent[rows] += self._screened / PICTURES
 
     def _gradient(self, u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
