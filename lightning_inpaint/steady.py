@@ -63,7 +63,10 @@ def product(
 
 
 class SteadyLinear(TorchFunctionMode):
-    """In this context somebody's linear layers take their products in steady ones (:func:`product`)."""
+    """In this context linear layers of any network take their products in steady ones (:func:`product`).
+
+    It sees every operation, which is lost time on devices other than a CPU.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -75,7 +78,7 @@ class SteadyLinear(TorchFunctionMode):
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear``, each row as in any other batch."""
-    if weight.ndim < 2 or input.device.type != "cpu" or not input.numel():
+    if weight.ndim < 2:
         return F.linear(input, weight, bias)
     rows = product(input.reshape(-1, input.shape[-1]), weight.T, bias)
     return rows.reshape(*input.shape[:-1], len(weight))

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -259,7 +260,7 @@ class LatentSpace(nn.Module):
         pieces = self.split(u)
         generator = self.generator
         if not isinstance(generator, StyleGAN2Generator):
-            with SteadyLinear():
+            with SteadyLinear() if u.is_cpu else nullcontext():
                 return generator(pieces["base"], labels)
         ws = self._truncated(self._styles(pieces["base"], labels), labels)
         maps, slack = self._noise(pieces, noise), self._slack(pieces, known)

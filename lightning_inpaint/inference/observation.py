@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..images.levels import from_uint8
+from ..optim.base import arrival_bound
 
 __all__ = ["Observation", "arrival", "known_psnr", "known_weight", "masked_squared_error"]
 
@@ -120,5 +121,5 @@ def arrival(
     values = known.sum(dim=(1, 2, 3)) * channels
     nothing = torch.full_like(energy, float("nan"))
     chi2 = torch.where(values > 0, energy / (values * noise_std**2), nothing)
-    arrived = (chi2 < 1 + 3 * (2 / values).sqrt()).to(energy)
+    arrived = (chi2 < arrival_bound(values)).to(energy)
     return chi2, torch.where(values > 0, arrived, nothing)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..noise import ChainStreams, Purpose
 
-__all__ = ["Advance", "ChainContext", "ChainOptimizer", "Closure"]
+__all__ = ["Advance", "ChainContext", "ChainOptimizer", "Closure", "arrival_bound"]
 
 Closure = Callable[[], Tensor]
 Advance = Callable[..., tuple[Tensor, Tensor]]
@@ -270,6 +270,15 @@ def _moved(value: Any, latents: Tensor) -> Any:
     if isinstance(value, Tensor):
         return value.to(latents.device)
     return tuple(_moved(item, latents) for item in value) if isinstance(value, list) else value
+
+
+def arrival_bound(values: Tensor) -> Tensor:
+    """chi2 (squared residuals over sigma^2, per value) below which chains have arrived: 1 and three deviations.
+
+    Args:
+        values: (N,), how many values are known.
+    """
+    return 1 + 3 * (2 / values).sqrt()
 
 
 def require_positive(**values: float | None) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..noise import Purpose
-from .base import Closure, require_decays, require_positive
+from .base import Closure, arrival_bound, require_decays, require_positive
 from .gauss_newton import (
     Linearized,
     curvature,
@@ -350,7 +350,7 @@ class Search(LocalDraws):
         """(n,) whether the chains ``rows`` with |r|^2 ``energy`` (n,) have that of a draw, which has ``more``
         sigma^2 than they."""
         observed = self._observed(rows)
-        return energy / self.noise_std**2 + more < (1 + 3 * (2 / observed).sqrt()) * observed
+        return energy / self.noise_std**2 + more < arrival_bound(observed) * observed
 
     def _newton(self, rows: Tensor) -> None:
         """Damped Gauss-Newton steps; chains that gain nothing from them are settled, and those that have
