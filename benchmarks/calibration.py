@@ -141,17 +141,14 @@ class Untested(Search):
         return log_ratio.isfinite()
 
 
-SEARCHING = 366  # steps of two rounds of attempts, as by default
-
-
 def search_sampler(args: argparse.Namespace, group: dict) -> Search:
     """A search from prior draws and ``--trajectories`` after it, or one of those that are wrong on purpose."""
     kind = Untested if args.wrong == "untested" else Search
     narrow = 0.9 if args.wrong == "narrow" else 1.0
     return kind(
         [group],
-        steps=SEARCHING + args.trajectories,
         trajectories=args.trajectories,
+        rounds=args.rounds,
         leapfrog=args.leapfrog,
         noise_std=narrow * args.noise_std,
         target_accept=args.target_accept,
@@ -174,7 +171,7 @@ def draws_of(
         keep = {sampler.steps}
     elif args.sampler == "search":
         sampler = search_sampler(args, group)
-        apart = (sampler.trajectories - sampler.trajectories // 2) // (args.draws // args.chains)
+        apart = (sampler.trajectories - sampler.burn_in) // (args.draws // args.chains)
         if not apart:
             raise SystemExit("--trajectories must be at least twice the draws of a chain")
         keep = {sampler.steps - i * apart for i in range(args.draws // args.chains)}
@@ -373,7 +370,8 @@ def main() -> None:
     parser.add_argument("--start_std", type=float, default=5.0, help="sigma of the first one")
     parser.add_argument("--thin", type=int, default=8, help="trajectories between draws")
     parser.add_argument("--leapfrog", type=int, default=8)
-    parser.add_argument("--trajectories", type=int, default=200, help="of a search, half burn-in")
+    parser.add_argument("--trajectories", type=int, default=48, help="of a search, a third burn-in")
+    parser.add_argument("--rounds", type=int, default=7, help="of burn-in of a search, at most")
     parser.add_argument("--target_accept", type=float, default=0.8, help="of a search")
     parser.add_argument("--jumps", type=int, default=16, help="of a search")
     parser.add_argument(

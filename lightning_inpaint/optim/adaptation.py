@@ -39,6 +39,11 @@ class StepAdaptation:
         self.log_average = self.log_step.clone()
         self.count = 0
 
+    def begin(self, rows: Tensor) -> None:
+        """Forget what the chains ``rows`` (n,) were taught, but for where it has brought them."""
+        self.log_average, self.count = self.log_average.clone(), 0
+        self.log_average[rows] = self.log_step[rows]
+
     @property
     def step_size(self) -> Tensor:
         """(N,) step sizes to try next."""
@@ -49,9 +54,12 @@ class StepAdaptation:
         """(N,) averaged step sizes, for use after the adaptation."""
         return elementwise(torch.exp, self.log_average)
 
-    def update(self, acceptance: Tensor) -> None:
-        """Learn from acceptance probabilities (N,) of the last step."""
+    def update(self, acceptance: Tensor, rows: Tensor | None = None) -> None:
+        """Learn from acceptance probabilities (n,) of the last step of the chains ``rows``; None = all."""
         self.count += 1
+        which = slice(None) if rows is None else rows
         gap = acceptance.to(self.log_step) - self.target
-        self.log_step = (self.log_step + self.gain * gap).clamp(max=math.log(self.LIMIT))
-        self.log_average = torch.lerp(self.log_average, self.log_step, self.count**-self.kappa)
+        step = (self.log_step[which] + self.gain * gap).clamp(max=math.log(self.LIMIT))
+        average = torch.lerp(self.log_average[which], step, self.count**-self.kappa)
+        self.log_step, self.log_average = self.log_step.clone(), self.log_average.clone()
+        self.log_step[which], self.log_average[which] = step, average

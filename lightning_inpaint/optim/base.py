@@ -222,6 +222,10 @@ class ChainOptimizer(torch.optim.Optimizer):
         """Evaluations that step number ``step`` (from 0) takes, measurements of scales left out."""
         return 1
 
+    def asked(self, step: int) -> int:
+        """Those of :meth:`cost` that are asked of the closure, for all chains at once."""
+        return self.cost(step)
+
     def scale_step(self, factor: float) -> None:
         """Make all steps ``factor`` times as large, before the first: for chains that went astray.
 

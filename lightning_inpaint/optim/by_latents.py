@@ -22,7 +22,7 @@ MOST_MAPS = 2**16  # latents of which a search looks at some hundred draws of th
 FEW = {"class_path": "Search"}
 MAPS = {
     "class_path": "Search",
-    "init_args": {"steps": 330, "noise_std": 0.03, "trajectories": 0, "anchor": "start"},
+    "init_args": {"noise_std": 0.03, "trajectories": 0, "anchor": "start"},
 }
 MANY = {
     "class_path": "MAP",

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..noise import Purpose
 from ..steady import elementwise
 from .adaptation import StepAdaptation
-from .base import ChainOptimizer, Closure
+from .base import ChainOptimizer, Closure, arrival_bound
 from .frame import Frame, factored, journey
 from .gauss_newton import Linearized, curvature, linearized, residuals
 from .hmc import DIVERGENT
@@ -24,6 +24,8 @@ PICTURES = 2  # made without a gradient for the price of one evaluation
 MEASURES = 8  # of the metric, at most, in the first three quarters of the burn-in
 APART = 3  # trajectories from one to the next, at least
 WORTHWHILE = 0.05  # chance that a jump moves, in the burn-in, below which there are none
+FALL = 1.4  # of the potential from one half of a round to the other, in a draw's deviations, that is no chance
+HOPE = 2  # times as fast as a potential fell it may fall in the rounds to come
 
 
 class LocalDraws(ChainOptimizer):
@@ -31,7 +33,7 @@ class LocalDraws(ChainOptimizer):
 
     Coordinates are w of u = c + L^-T w, A = L L^T: the Gaussian N(c, A^-1) is followed by rotations, the
     rest of the potential by kicks (Shahbaba et al. 2014, Stat. Comput. 24). A is the mean of
-    I + J^T J / sigma^2 over places that all chains of the picture pass in their burn-in. The curvature at a
+    I + J^T J / sigma^2 over places that the chains of the picture pass in their burn-in. The curvature at a
     mode alone misses how it turns within the posterior's bulk, and steps in it are several times shorter.
     c is the mean of a chain's own places.
 
@@ -41,6 +43,10 @@ class LocalDraws(ChainOptimizer):
     the burn-in finds that such jumps are not taken (many latents), none are made. Where they are, the
     chain's mode is drawn from its responsibilities before a trajectory, which turns about that mode, and
     enters the test.
+
+    The burn-in has rounds. A picture makes another one, with a metric and modes of its own, while the
+    potential of its chains still falls; others wait. A valley that bends is followed so to its end, some
+    hundred trajectories away, which few pictures need.
 
     Metric, centres, modes, step and whether to jump stand still from the first draw on.
 
@@ -52,7 +58,8 @@ class LocalDraws(ChainOptimizer):
     live = (
         *ChainOptimizer.live,
         *("arrived", "spent", "seen", "here", "centre", "passed", "summed", "measures"),
-        *("factor", "modes", "jumpers", "accepted", "divergent", "tested"),
+        *("factor", "modes", "leaps", "jumpers", "rows", "passing"),
+        *("accepted", "divergent", "tested"),
         *("adaptation.log_step", "adaptation.log_average", "adaptation.count"),
     )
 
@@ -62,6 +69,7 @@ class LocalDraws(ChainOptimizer):
         steps: int,
         noise_std: float,
         trajectories: int,
+        rounds: int,
         leapfrog: int,
         jumps: int,
         target_accept: float,
@@ -79,26 +87,38 @@ class LocalDraws(ChainOptimizer):
         self.measures = 0
         self.factor: Tensor | None = None  # (pictures, D, D)
         self.modes: tuple[Tensor, ...] | None = None
-        self.jumpers = torch.zeros(0, device=u.device, dtype=torch.int64)
+        self.leaps = torch.zeros_like(self.arrived)  # whether jumps are worth it
+        self._move(torch.arange(len(u), device=u.device))
+        self.passing = blank.new_zeros(0, len(u))  # potentials in this round of the burn-in
         self.accepted, self.divergent, self.tested = blank.clone(), blank.clone(), 0
         self.adaptation = StepAdaptation(torch.full_like(blank, FIRST_ANGLE), target_accept)
 
     @property
+    def burn_in(self) -> int:
+        """Trajectories of a round."""
+        return self.trajectories // 3
+
+    @property
     def searching(self) -> int:
         """Steps before the first trajectory."""
-        return self.steps - self.trajectories
+        return self.steps - self.trajectories - (self.rounds - 1) * self.burn_in
 
     @property
     def draws_from(self) -> int | None:
-        """The second half of the trajectories."""
-        return self.searching + self.trajectories // 2 if self.trajectories else None
+        """The last two thirds of the trajectories."""
+        return self.steps - (self.trajectories - self.burn_in) if self.trajectories else None
+
+    def asked(self, step: int) -> int:
+        """Neither the search nor another round of burn-in, which few pictures make, asks the closure."""
+        past = step - self.searching
+        again = self.burn_in <= past < self.rounds * self.burn_in
+        return 0 if past < 0 or again else self.leapfrog
 
     @property
     def measured(self) -> range:
-        """Numbers of the trajectories before which the metric is measured."""
-        burn_in = self.trajectories // 2
-        apart = max(APART, 3 * burn_in // (4 * MEASURES), self.worth)
-        return range(0, max(3 * burn_in // 4, 1), apart)
+        """Numbers of the trajectories of a round before which the metric is measured."""
+        apart = max(APART, 3 * self.burn_in // (4 * MEASURES), self.worth)
+        return range(0, max(3 * self.burn_in // 4, 1), apart)
 
     @property
     def measurement(self) -> float:
@@ -127,41 +147,72 @@ class LocalDraws(ChainOptimizer):
     def _potential(self, energy: Tensor, u: Tensor) -> Tensor:
         return energy / (2 * self.noise_std**2) + u.square().sum(dim=-1) / 2
 
-    def _linearized(self, u: Tensor) -> Linearized:
-        """Of all chains, at ``u`` (N, D)."""
-        self.spent += self.measurement
-        return linearized(self._residual, u, torch.arange(len(u), device=u.device))
+    def _gradient(self, u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            leaf = u.detach().requires_grad_(True)
+            energy = self._residual(leaf, rows).square().sum(dim=1)
+            (grad,) = torch.autograd.grad(energy.sum(), leaf)
+        return energy.detach(), grad
+
+    def _observed(self, rows: Tensor) -> Tensor:
+        assert self.context.observed is not None
+        return self.context.observed[rows].clamp(min=1)
+
+    def _linearized(self, rows: Tensor) -> Linearized:
+        """Of the chains ``rows``, where they are."""
+        self.spent[rows] += self.measurement
+        return linearized(self._residual, self.latents.detach()[rows], rows)
+
+    def _pictures(self, rows: Tensor) -> Tensor:
+        """Numbers of the pictures whose chains ``rows`` are, all of each."""
+        return rows[:: self.company] // self.company
 
     def _measure(self, number: int) -> None:
-        """The metric from one more place of every chain; before the first trajectory the modes, too."""
-        u = self.latents.detach()
-        at = self._linearized(u)
+        """The metric from one more place: at the beginning of a round, of every chain, with the modes there;
+        then of one chain of each picture, in turn."""
+        rows, pictures = self.rows, self._pictures(self.rows)
+        # A chain that has not arrived tells nothing of the places where the others are.
+        telling = self._of_pictures(self.arrived[rows])
+        telling = telling | ~telling.any(dim=1, keepdim=True)
+        if number:
+            turns = torch.arange(self.company, device=rows.device).roll(-self.measures)
+            one = turns[telling[:, turns].int().argmax(dim=1)]
+            told = self._of_pictures(rows).gather(1, one[:, None])[:, 0]
+            telling = torch.ones_like(telling[:, :1])
+        else:
+            told = rows
+        at = self._linearized(told)
         square = at.square.nan_to_num(0.0, 0.0, 0.0)
         std = torch.full_like(at.energy, self.noise_std)
+        if self.summed is None or self.factor is None:
+            self.summed = square.new_zeros(len(self.seen) // self.company, *square.shape[1:])
+            self.factor = torch.zeros_like(self.summed)
         if number == 0:
-            slope = (at.slope / self.noise_std**2 + u).nan_to_num(0.0, 0.0, 0.0)
-            mixture = Mixture.around(
-                self._of_pictures(u),
-                self._of_pictures(curvature(square, std)),
-                self._of_pictures(slope),
-                self._of_pictures(self._potential(at.energy, u)),
-            )
-            self.modes = tuple(mixture)
-            self.centre = mixture.centre.flatten(0, 1)
+            self._place_modes(at, curvature(square, std))
+            self.summed[pictures], self.measures = 0.0, 0
         else:
             total, count = self.passed
-            self.centre = total / count[:, None]
-        # A chain that has not arrived tells nothing of the places where the others are.
-        counts = self._of_pictures(self.arrived)
-        counts = (counts | ~counts.any(dim=1, keepdim=True)).to(u)
-        share = (counts / counts.sum(dim=1, keepdim=True))[..., None, None]
-        mean = (self._of_pictures(square) * share).sum(dim=1)
-        self.summed = mean if self.summed is None else self.summed + mean
+            self.centre[rows] = (total / count[:, None])[rows]
+        share = (telling / telling.sum(dim=1, keepdim=True)).to(square)[..., None, None]
+        self.summed[pictures] += (square.unflatten(0, telling.shape) * share).sum(dim=1)
         self.measures += 1
-        average = self.summed / self.measures
-        self.factor = factored(curvature(average, std[: len(average)]))
-        self.passed = torch.zeros_like(u), torch.zeros_like(at.energy)
-        self.adaptation = StepAdaptation(self.adaptation.step_size, self.target_accept)
+        average = self.summed[pictures] / self.measures
+        self.factor[pictures] = factored(curvature(average, std[: len(average)]))
+        self.passed = torch.zeros_like(self.centre), torch.zeros_like(self.seen)
+        self.adaptation.begin(rows)
+
+    def _place_modes(self, at: Linearized, bent: Tensor) -> None:
+        """The Laplace approximations where the chains that move are, with the curvature ``bent`` (n, D, D)."""
+        u = self.latents.detach()[self.rows]
+        slope = (at.slope / self.noise_std**2 + u).nan_to_num(0.0, 0.0, 0.0)
+        parts = (u, bent, slope, self._potential(at.energy, u))
+        mixture = Mixture.around(*(self._of_pictures(part) for part in parts))
+        pictures = self._pictures(self.rows)
+        self.modes = tuple(
+            part if self.modes is None else whole.index_copy(0, pictures, part)
+            for whole, part in zip(self.modes or mixture, mixture, strict=True)
+        )
+        self.centre[self.rows] = mixture.centre.flatten(0, 1)
 
     def _jump(self, rows: Tensor) -> Tensor:
         """One jump of each of the chains ``rows``; the chances (n,) that it moved."""
@@ -190,79 +241,125 @@ class LocalDraws(ChainOptimizer):
         self.here = None
         return (1 - share[:, 0] / share.cumsum(dim=1)[:, -1]).to(u)
 
-    def _homes(self, u: Tensor) -> Tensor:
-        """(N, modes) log responsibilities of the modes for the chains at ``u``."""
+    def _homes(self, u: Tensor, rows: Tensor) -> Tensor:
+        """(n, modes) log responsibilities of the modes for the chains ``rows`` at ``u``."""
         assert self.modes is not None
-        terms = Mixture(*self.modes).log_terms(self._of_pictures(u)).flatten(0, 1)
-        return torch.log_softmax(terms, dim=1)
+        mixture = Mixture(*(part[self._pictures(rows)] for part in self.modes))
+        return torch.log_softmax(mixture.log_terms(self._of_pictures(u)).flatten(0, 1), dim=1)
 
     def _draw(self, closure: Closure) -> None:
-        """A jump, where jumps are worth it, and a trajectory of every chain."""
-        number = self.step_count - self.searching
+        """A jump, where jumps are worth it, and a trajectory of every chain that moves."""
+        number, again = self._place_in_burn_in()
+        if number == 0:
+            self.passing = self.passing[:0]
+        if not len(self.rows):
+            return
         if number in self.measured:
             self._measure(number)
             if number == self.measured[-1] and self.jumps and self.measures > 1:
-                everyone = torch.arange(len(self.latents), device=self.latents.device)
-                chance = self._of_pictures(self._jump(everyone)).mean(dim=1)
-                worth = (chance > WORTHWHILE).repeat_interleave(self.company)
-                self.jumpers = worth.nonzero()[:, 0]
+                chance = self._of_pictures(self._jump(self.rows)).mean(dim=1)
+                self.leaps[self.rows] = (chance > WORTHWHILE).repeat_interleave(self.company)
+                self._move(self.rows)
         elif len(self.jumpers):
             self._jump(self.jumpers)
-        self._trajectory(closure)
+        self._trajectory(None if again else closure)
         if self.adapting:
             total, count = self.passed
             self.passed = total + self.latents.detach(), count + 1
+            now = self._potential(self.seen, self.latents.detach())
+            self.passing = torch.cat([self.passing, now[None]])
+
+    def _place_in_burn_in(self) -> tuple[int, bool]:
+        """Number of the next trajectory in its round, or -1 behind the burn-in, and whether it is another
+        round than the first; who moves in it is seen to."""
+        past, burn_in = self.step_count - self.searching, self.burn_in
+        if past in (0, self.rounds * burn_in):
+            self._move(torch.arange(len(self.seen), device=self.seen.device))
+            if self.rounds > 1:  # those who waited may have no gradients
+                self.here = None
+        if not self.adapting:
+            return (-1 if past else 0), False
+        turn, number = divmod(past, burn_in)
+        if turn and number == 0:
+            self._move(self._falling(self.rounds - turn))
+        return number, turn > 0
+
+    def _move(self, rows: Tensor) -> None:
+        """The chains ``rows``, all of a picture, move on; the others wait."""
+        self.rows, self.jumpers = rows, rows[self.leaps[rows]]
+
+    def _falling(self, left: int) -> Tensor:
+        """Those of the chains that moved in this round whose picture's potential still falls, and may yet fall
+        to that of a draw in the rounds that are ``left``."""
+        rows = self.rows
+        half = len(self.passing) // 2
+        first, second = (part.mean(dim=0)[rows] for part in self.passing.tensor_split([half]))
+        fall = self._of_pictures(first - second).mean(dim=1)
+        # A draw's potential varies as that of D standard normal numbers; this is a mean over chains.
+        noise = (self.latents.shape[1] / 2 / self.company) ** 0.5
+        values = self._observed(rows)
+        above = self.seen[rows] / self.noise_std**2 - arrival_bound(values) * values
+        above = self._of_pictures(above).amin(dim=1) / 2
+        still = (fall > FALL * noise) & (above < HOPE * 2 * fall * left)
+        return rows[still.repeat_interleave(self.company)]
 
     @property
     def adapting(self) -> bool:
         """Whether the next trajectory belongs to the burn-in."""
         return self.step_count < (self.draws_from or 0)
 
-    def _trajectory(self, closure: Closure) -> None:
-        """Rotations and kicks, then the test."""
-        u = self.latents.detach()
+    def _trajectory(self, closure: Closure | None) -> None:
+        """Rotations and kicks of the chains that move, then the test; without ``closure`` of them alone."""
+        rows = self.rows
+        u = self.latents.detach()[rows]
+
+        def gradient(at: Tensor) -> tuple[Tensor, Tensor]:
+            self.spent[rows] += 1
+            if closure is not None:
+                return self.evaluate(closure, at)
+            return self._gradient(at, rows)
+
         if self.here is None:
-            self.here = self.evaluate(closure)
-            self.spent += 1
-        chance = self.streams.uniform(self.step_count, 3, Purpose.ACCEPT)
-        size = self.adaptation.step_size if self.adapting else self.adaptation.frozen
-        centre, extra, home = self.centre, None, None
+            self.here = self.seen.clone(), torch.zeros_like(self.centre)
+            self.here[0][rows], self.here[1][rows] = gradient(u)
+        streams = self.streams.select(rows)
+        chance = streams.uniform(self.step_count, 3, Purpose.ACCEPT)
+        size = (self.adaptation.step_size if self.adapting else self.adaptation.frozen)[rows]
+        centre, extra, home = self.centre[rows], None, None
         if len(self.jumpers):
             assert self.modes is not None
-            extra = self._homes(u)
+            extra = self._homes(u, rows)
             home = chosen(elementwise(torch.exp, extra), chance[:, 2:])
-            centres = self.modes[0].repeat_interleave(self.company, 0)
+            centres = self.modes[0].repeat_interleave(self.company, 0)[rows]
             own = centres.gather(1, home[..., None].expand(-1, -1, u.shape[1]))[:, 0]
-            jumping = torch.zeros_like(self.arrived).index_fill(0, self.jumpers, True)
+            jumping = self.leaps[rows]
             centre = torch.where(jumping[:, None], own, centre)
         assert self.factor is not None
         end = journey(
-            lambda at: self.evaluate(closure, at),
-            Frame(centre, self.factor),
+            gradient,
+            Frame(centre, self.factor[self._pictures(rows)]),
             self.noise_std,
-            (u, *self.here),
-            self.normal(Purpose.MOMENTUM),
+            (u, self.here[0][rows], self.here[1][rows]),
+            streams.normal(self.step_count, u.shape[1], Purpose.MOMENTUM, u.dtype),
             size,
             chance[:, 1],
             self.leapfrog,
         )
-        self.spent += self.leapfrog
         at, energy, grad, ratio = end
         if extra is not None and home is not None:
-            more = (self._homes(at) - extra).gather(1, home)[:, 0]
+            more = (self._homes(at, rows) - extra).gather(1, home)[:, 0]
             ratio = torch.where(jumping, ratio + more, ratio)
             ratio = torch.where(ratio.isfinite(), ratio, -torch.inf)
         accept = self._accepted(ratio, chance[:, 0])
         probability = elementwise(torch.exp, ratio.clamp(max=0)).to(u)
         column = accept[:, None]
-        self.latents.copy_(torch.where(column, at, u))
-        self.here = (
-            torch.where(accept, energy, self.here[0]),
-            torch.where(column, grad, self.here[1]),
-        )
-        self.seen = self.here[0]
+        self.latents[rows] = torch.where(column, at, u)
+        energies, grads = self.here
+        energies[rows] = torch.where(accept, energy, energies[rows])
+        grads[rows] = torch.where(column, grad, grads[rows])
+        self.seen = energies.clone()
         if self.adapting:
-            self.adaptation.update(probability)
+            self.adaptation.update(probability, rows)
         else:
             self.accepted = self.accepted + probability
             self.divergent = self.divergent + (ratio < -DIVERGENT).to(u)

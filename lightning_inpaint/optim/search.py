@@ -35,6 +35,8 @@ MANY = 256  # latents from which on a Jacobian costs more than it saves
 BETAS, SLOW_BETAS = (0.9, 0.99), (0.95, 0.999)  # Adam's, and where there are no Jacobians
 SCREEN, WIDE_SCREEN = 64, 256  # prior draws, likewise
 PACE = 4  # steps of Adam in one, where there are no Jacobians
+SHARE = 1750  # of the budget, evaluations a chain
+ATTEMPTS = 2  # from prior draws, at most, where nobody says how many steps
 REHEATINGS = 2  # of the best place so far, after an attempt from prior draws
 HEAT = 20  # times the residual's size: where a reheating begins
 WARM = 5  # the same where Adam comes down again
@@ -56,9 +58,10 @@ class Search(LocalDraws):
     ``noise_std`` knows the scale of the generator's pictures. A chain that has not arrived in the end goes on
     from where another one of its picture has, if one has.
 
-    Then come ``trajectories`` of Hamiltonian Monte Carlo in a metric that all chains of the picture measure in
-    their burn-in, with jumps between the modes that they found where jumps succeed (``local.py``): exact, about
-    the stationary distribution; which of several modes was found is the search's doing, where there are none.
+    Then come ``trajectories`` of Hamiltonian Monte Carlo in a metric that the chains of the picture measure in
+    their burn-in, which goes on while their potential falls, with jumps between the modes that they found where
+    jumps succeed (``local.py``): exact, about the stationary distribution; which of several modes was found is
+    the search's doing, where there are no jumps.
 
     With more than 256 latents, where a Jacobian costs more than it saves, attempts are Adam's alone, down to
     ``noise_std``: the first kind makes four times the steps, the second comes down from five times the best
@@ -70,11 +73,11 @@ class Search(LocalDraws):
     Args:
         params: latents (N, D) or one group whose context has ``residual`` and ``observed``.
         steps: steps in all: attempts of ``1 + descent + newton``, and of ``reheat + newton`` twice, in turn,
-            then the trajectories. Chains that have arrived make those that are left for nothing. As many as
-            trajectories: no search, the chains stay where they start.
+            then the trajectories. Chains that have arrived make those that are left for nothing. As many as the
+            trajectories need: no search, the chains stay where they start. None: twice each attempt.
         noise_std: assumed standard deviation sigma of a known value, pictures in [-1, 1].
         budget: evaluations that the chains of a picture may have spent together when an attempt ends; each
-            chain's first is always made.
+            chain's first is always made. None: 1,750 a chain, for one alone 3,500.
         screen: prior draws that an attempt of the first kind chooses its start from; None: 64, with more than
             256 latents 256.
         descent: steps of Adam of such an attempt.
@@ -82,7 +85,9 @@ class Search(LocalDraws):
         newton: Jacobians of an attempt, at most, with three Gauss-Newton steps each.
         lr: Adam's rate, in prior standard deviations.
         betas: Adam's decay rates; None: .9 and .99, with more than 256 latents .95 and .999.
-        trajectories: of Hamiltonian Monte Carlo, half of them burn-in; 0 = the mode.
+        trajectories: of Hamiltonian Monte Carlo, a third of them burn-in; 0 = the mode.
+        rounds: of burn-in at most, of a third of the trajectories each; the second and others only where a
+            picture's potential still falls.
         leapfrog: evaluations of a trajectory.
         jumps: places that a jump chooses from, half an evaluation each; 0 = no jumps.
         target_accept: acceptance that the burn-in aims at.
@@ -97,7 +102,7 @@ class Search(LocalDraws):
     needs_std = True  # it looks at residuals
     live = (
         *LocalDraws.live,
-        *("held", "best", "value", "found", "trying", "rows", "tries", "determined", "ahead"),
+        *("held", "best", "value", "found", "trying", "tried", "tries", "determined", "ahead"),
         *("damping", "settled", "stalled"),
         *(f"fall.{name}" for name in TemperedDescent.LIVE),
         *(f"heat.{name}" for name in Reheating.LIVE),
@@ -106,9 +111,9 @@ class Search(LocalDraws):
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
-        steps: int = 414,
+        steps: int | None = None,
         noise_std: float = 0.05,
-        budget: int = 3500,
+        budget: int | None = None,
         screen: int | None = None,
         descent: int = 100,
         reheat: int = 32,
@@ -116,6 +121,7 @@ class Search(LocalDraws):
         lr: float = 0.1,
         betas: tuple[float, float] | None = None,
         trajectories: int = 48,
+        rounds: int = 7,
         leapfrog: int = 8,
         jumps: int = 16,
         target_accept: float = 0.8,
@@ -128,6 +134,7 @@ class Search(LocalDraws):
             ("reheat", reheat, 0),
             ("newton", newton, 1),
             ("trajectories", trajectories, 0),
+            ("rounds", rounds, 1),
             ("leapfrog", leapfrog, 1),
             ("jumps", jumps, 0),
         ):
@@ -139,9 +146,25 @@ class Search(LocalDraws):
             raise ValueError(f"target_accept must lie in (0, 1), got {target_accept}")
         if anchor not in get_args(Anchor):
             raise ValueError(f"anchor must be one of {', '.join(get_args(Anchor))}, got {anchor!r}")
-        if trajectories > steps:
-            raise ValueError(f"trajectories must be at most steps ({steps}), got {trajectories}")
-        super().__init__(params, steps, noise_std, trajectories, leapfrog, jumps, target_accept)
+        after = trajectories + (rounds - 1) * (trajectories // 3)
+        if steps is not None and steps < after:
+            raise ValueError(
+                f"steps must be at least {after}, for {trajectories} trajectories with up to {rounds} rounds "
+                f"of burn-in, got {steps}; left out, it is as many as they need"
+            )
+        super().__init__(
+            params,
+            1 if steps is None else steps,
+            noise_std,
+            trajectories,
+            rounds,
+            leapfrog,
+            jumps,
+            target_accept,
+        )
+        self.many = self.latents.shape[1] > MANY
+        if steps is None:
+            self.param_groups[0]["steps"] = ATTEMPTS * self._turn + after
         if self.context.residual is None or self.context.observed is None:
             raise ValueError("Search needs a context with residual and observed")
         u = self.latents.detach()
@@ -152,11 +175,10 @@ class Search(LocalDraws):
         self.best = u.clone()
         self.value = torch.full_like(blank, torch.inf)
         self.found = torch.full_like(blank, torch.nan)
-        self.trying, self.rows = no, no.nonzero()[:, 0]
+        self.trying, self.tried = no, no.nonzero()[:, 0]
         self.settled, self.stalled = no.clone(), no.clone()
         self.tries, self.determined = blank.clone(), blank.clone()
         self.damping = blank.clone()
-        self.many = u.shape[1] > MANY
         self.heat = Reheating(u)
         # J^T r and J^T J where a chain arrived
         self.ahead: tuple[Tensor, Tensor] | None = None
@@ -177,13 +199,21 @@ class Search(LocalDraws):
         """Those of an attempt, at most."""
         return 0 if self.many else self.newton
 
+    @property
+    def _lengths(self) -> tuple[int, int]:
+        """Steps of an attempt from prior draws, and of one from the best place so far."""
+        return 1 + self.descent + self._jacobians, self.reheat + self._jacobians
+
+    @property
+    def _turn(self) -> int:
+        """Steps of one attempt of the first kind and those of the second that follow."""
+        first, second = self._lengths
+        return first + (REHEATINGS * second if self.reheat else 0)
+
     def _place(self, step: int) -> tuple[bool, int, int]:
         """Whether ``step`` belongs to a reheating, its number in the attempt, and steps of the attempt."""
-        newton = self._jacobians
-        first, second = 1 + self.descent + newton, self.reheat + newton
-        if not self.reheat:
-            return False, step % first, first
-        place = step % (first + REHEATINGS * second)
+        first, second = self._lengths
+        place = step % self._turn
         if place < first:
             return False, place, first
         return True, (place - first) % second, second
@@ -225,8 +255,8 @@ class Search(LocalDraws):
         if place == 0:
             self._begin(length)
         if place == 0 or newton:  # a look at who goes on, once a screen and Jacobian
-            self.rows = (self.trying & ~self.settled).nonzero()[:, 0]
-        rows = self.rows
+            self.tried = (self.trying & ~self.settled).nonzero()[:, 0]
+        rows = self.tried
         if len(rows):
             if newton:
                 self._newton(rows)
@@ -249,7 +279,8 @@ class Search(LocalDraws):
         """Those try (again) that have not arrived; where not all of a picture's can pay, the best can."""
         spent, tries = (self._of_pictures(x).sum(dim=1) for x in (self.spent, self.tries))
         each = spent / tries.clamp(min=1)
-        can = ((self.budget - spent) / each.clamp(min=1)).clamp(min=0).floor()
+        budget = self.budget or SHARE * max(self.company, 2)
+        can = ((budget - spent) / each.clamp(min=1)).clamp(min=0).floor()
         if self.step_count + length > self.searching:
             can = torch.zeros_like(can)
         waiting = self._of_pictures(~self.arrived)
@@ -259,10 +290,6 @@ class Search(LocalDraws):
         self.settled, self.stalled = torch.zeros_like(self.arrived), torch.zeros_like(self.arrived)
         self.tries = self.tries + self.trying
         self.damping = torch.full_like(self.damping, 1e-2)
-
-    def _observed(self, rows: Tensor) -> Tensor:
-        assert self.context.observed is not None
-        return self.context.observed[rows].clamp(min=1)
 
     def _size(self, energy: Tensor, rows: Tensor) -> Tensor:
         """Root-mean-square residuals of the chains ``rows``, at least sigma."""
@@ -289,13 +316,6 @@ class Search(LocalDraws):
         self.fall.begin(rows, torch.maximum(flat_std(energy), cold), cold)
         self.seen[rows] = energy.amin(dim=1)
         self.spent[rows] += self._screened / PICTURES
-
-    def _gradient(self, u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            leaf = u.detach().requires_grad_(True)
-            energy = self._residual(leaf, rows).square().sum(dim=1)
-            (grad,) = torch.autograd.grad(energy.sum(), leaf)
-        return energy.detach(), grad
 
     def _back(self, rows: Tensor, times: float) -> tuple[Tensor, Tensor]:
         """At the best place so far: the sigma to come down from, ``times`` its residual, and the residual."""
@@ -412,16 +432,15 @@ class Search(LocalDraws):
                 whole[rows] = part
         return self.determined
 
-    def _linearized(self, u: Tensor) -> Linearized:
+    def _linearized(self, rows: Tensor) -> Linearized:
         """What is known of the chains that have arrived is not measured again."""
         if self.ahead is None:
-            return super()._linearized(u)
+            return super()._linearized(rows)
         slope, square = self.ahead
-        rows = (~self.arrived).nonzero()[:, 0]
+        others = (~self.arrived).nonzero()[:, 0]
         energy, self.ahead = self.seen.clone(), None
-        if len(rows):
-            energy[rows], slope[rows], square[rows] = linearized(self._residual, u[rows], rows)
-            self.spent[rows] += self.measurement
+        if len(others):
+            energy[others], slope[others], square[others] = super()._linearized(others)
         return Linearized(energy, slope, square)
 
     def _settle(self) -> None:

@@ -156,7 +156,7 @@ class SamplerSpec(NamedTuple):
     def evaluations(self) -> int:
         """Energies with gradients that a chain asks of the posterior in a run; a search's own are left out."""
         made = self._made
-        return sum(made.cost(step) for step in range(getattr(made, "searching", 0), made.steps))
+        return sum(map(made.asked, range(made.steps)))
 
     @property
     def portable(self) -> dict[str, Any]:

@@ -101,7 +101,9 @@ SAMPLERS = {
     "langevin": partial(Langevin, steps=12, measures=2),
     "plugin": partial(PluginDiffusion, steps=12, num_samples=2, xstart_temp=1.0),
     "particles": partial(Particles, steps=4),
-    "search": partial(Search, steps=20, screen=4, descent=4, newton=3, trajectories=4, leapfrog=2),
+    "search": partial(
+        Search, steps=31, screen=4, descent=4, newton=3, trajectories=9, rounds=3, leapfrog=2
+    ),
 }
 
 

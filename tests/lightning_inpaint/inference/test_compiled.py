@@ -15,7 +15,7 @@ STEPS = {
     "annealed_hmc": {"steps": 8, "warm_up": 4},
     "langevin": {"steps": 6},
     "map": {"steps": 10},
-    "search": {"steps": 61, "descent": 20, "newton": 8},
+    "search": {"steps": 61, "descent": 20, "newton": 8, "rounds": 1},
 }
 AUTO, FIELD = {"noise_std": "auto"}, {"noise_std": 0.1, "discrepancy": 0.3}
 

@@ -121,7 +121,14 @@ def test_trajectories_arrive_alike(device, sampler):
     """A test that is decided by rounding parts two chains for good: their energies compare."""
     options: dict[str, int] = {"steps": 12, "leapfrog": 3}
     if sampler is Search:
-        options |= {"steps": 16, "trajectories": 4, "screen": 8, "descent": 8, "newton": 3}
+        options |= {
+            "steps": 16,
+            "trajectories": 4,
+            "rounds": 1,
+            "screen": 8,
+            "descent": 8,
+            "newton": 3,
+        }
     elif sampler is AnnealedHMC:
         options["warm_up"] = 8
     energies = []

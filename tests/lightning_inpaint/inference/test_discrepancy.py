@@ -119,7 +119,10 @@ def test_strange_pictures_match_on_any_generator() -> None:
     mask[..., 4:] = 1
     batch = {"image": to_uint8(smooth), "mask": mask, "id": ["a", "b", "c"]}
     options = {"value_range": [-1.0, 1.0], "noise_std": SIGMA}
-    few = {"class_path": "search", "init_args": {"steps": 61, "descent": 20, "newton": 8}}
+    few = {
+        "class_path": "search",
+        "init_args": {"steps": 61, "rounds": 1, "descent": 20, "newton": 8},
+    }
     plain = LatentInpainter(Own(), sampler=few, **options).predict_step(batch)
     module = LatentInpainter(Own(), sampler=few, discrepancy=TAU, **options)
     done = module.predict_step(batch)

@@ -19,7 +19,7 @@ OPTIONS = {
     "particles": {"steps": 3, "measures": 1},
     "search": {
         **{"steps": 10, "screen": 4, "descent": 2, "newton": 1},
-        **{"trajectories": 2, "leapfrog": 1, "jumps": 2},
+        **{"trajectories": 2, "rounds": 1, "leapfrog": 1, "jumps": 2},
     },
     "slice": {"steps": 3, "shrinks": 3},
     "plugin": {"steps": 4},

@@ -19,7 +19,7 @@ from lightning_inpaint.optim import (
 )
 
 FEW, MAPS, MANY = [(8,)], [(8,), (4, 4)], [(8,), (4, 4, 2)]
-MAPS_INIT = {"steps": 330, "noise_std": 0.03, "trajectories": 0, "anchor": "start"}
+MAPS_INIT = {"noise_std": 0.03, "trajectories": 0, "anchor": "start"}
 MANY_INIT = {"steps": 100, "noise_std": 0.03, "anchor": "start"}
 
 
@@ -40,7 +40,7 @@ BLANK = ChainContext(probe=lambda u, draw: u, observed=torch.ones(1), residual=l
 
 def test_it_makes_the_sampler_itself() -> None:
     u = nn.Parameter(torch.zeros(2, 3))
-    assert isinstance(ByLatents([{"params": [u], "context": BLANK}], steps=60), Search)
+    assert isinstance(ByLatents([{"params": [u], "context": BLANK}], steps=150), Search)
     assert isinstance(ByLatents([u], few={"class_path": "map", "init_args": {"steps": 3}}), MAP)
 
 

@@ -84,7 +84,14 @@ def p_values(
     return found
 
 
-SEARCH = {"steps": 24, "trajectories": 24, "jumps": 0, "target_accept": 0.5, "leapfrog": 4}
+SEARCH = {
+    "steps": 24,
+    "trajectories": 24,
+    "rounds": 1,
+    "jumps": 0,
+    "target_accept": 0.5,
+    "leapfrog": 4,
+}
 LONG = {"steps": 60, "leapfrog": 8}
 RIGHT = {
     "search": (Search, CURVED, SEARCH),

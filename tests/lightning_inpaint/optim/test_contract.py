@@ -29,7 +29,10 @@ ALL = [
     (MAP, {"steps": 12}),
     (MAP, {"steps": 12, "anchor": "start"}),
     (Particles, {"steps": 6, "particles": 2}),
-    (Search, {"steps": 22, "screen": 4, "descent": 6, "newton": 3, "trajectories": 12}),
+    (
+        Search,
+        {"steps": 22, "screen": 4, "descent": 6, "newton": 3, "trajectories": 12, "rounds": 1},
+    ),
     (EllipticalSlice, {"steps": 6}),
     (Diffusion, {"steps": 12}),
     (Diffusion, {"steps": 12, "estimator": "logmeanexp", "num_samples": 3, "beta_end": 0.02}),
@@ -106,7 +109,7 @@ def test_evaluations_are_counted_and_diagnostics_are_per_chain(sampler, options)
         (Langevin, {"steps": 20}),
         (MAP, {"steps": 20, "anchor": "start"}),
         (Particles, {"steps": 6}),
-        (Search, {"steps": 4, "trajectories": 4}),
+        (Search, {"steps": 4, "trajectories": 4, "rounds": 1}),
         (EllipticalSlice, {"steps": 4, "shrinks": 2}),
     ],
 )
@@ -188,7 +191,9 @@ def test_a_proposal_whose_energy_is_not_finite_is_never_accepted(sampler) -> Non
         return torch.where(u[:, :1] > 0.5, torch.full_like(u, float("nan")), u)
 
     wall = Problem(broken, torch.full((2,), -1.0), torch.ones(2), -prior_start(60, 2).abs())
-    options = {AnnealedHMC: {"warm_up": 5}, Search: {"trajectories": 20}}.get(sampler, {})
+    options = {AnnealedHMC: {"warm_up": 5}, Search: {"trajectories": 20, "rounds": 1}}.get(
+        sampler, {}
+    )
     if sampler not in (Search, EllipticalSlice):
         options["preconditioner"] = "none"
     made = sampler([wall.group], steps=20, noise_std=1.0, **options)

@@ -42,7 +42,7 @@ def linear_problem(chains: int) -> tuple[Problem, Tensor, Tensor, float]:
         (HMC, {"steps": 40}),
         (MALA, {"steps": 150}),
         (AnnealedHMC, {"steps": 80, "warm_up": 20}),
-        (Search, {"steps": 20, "trajectories": 20}),
+        (Search, {"steps": 20, "trajectories": 20, "rounds": 1}),
         (Particles, {"steps": 30, "leapfrog": 6}),
     ],
 )

@@ -42,12 +42,14 @@ def in_both_modes(pictures: int, chains: int) -> Problem:
 
 def drawn(problem: Problem, chains: int, **options) -> tuple[Search, Tensor]:
     group = {**problem.group, "context": problem.context(chains=chains)}
-    sampler = Search([group], noise_std=SIGMA, **{"steps": 40, "trajectories": 40, **options})
+    sampler = Search(
+        [group], noise_std=SIGMA, **{"steps": 40, "trajectories": 40, "rounds": 1, **options}
+    )
     return sampler, problem.run(sampler).double()
 
 
 def test_jumps_give_two_modes_their_weights() -> None:
-    sampler, ends = drawn(in_both_modes(120, 4), 4, steps=24, trajectories=24)
+    sampler, ends = drawn(in_both_modes(120, 4), 4, steps=24, trajectories=24, rounds=1)
     grid, weight = quadrature()
     exact = float(weight[grid > 0].sum())
     assert 0.55 < exact < 0.75
@@ -77,7 +79,7 @@ def test_chains_in_every_mode_at_once_stay_distributed() -> None:
     precision = 1 + 0.09 / SIGMA**2
     mean = 0.3 * (TARGET[1] - 0.3 * first) / SIGMA**2 / precision
     second = mean + torch.randn(n, generator=gen) / precision**0.5
-    sampler, _ = drawn(problem, 2, steps=12, trajectories=12)
+    sampler, _ = drawn(problem, 2, steps=12, trajectories=12, rounds=1)
     problem.u.data = torch.stack([first, second], dim=1)
     sampler.here = None  # places written from outside
     sampler.param_groups[0].update(steps=16, trajectories=16)  # four more draws
@@ -102,7 +104,7 @@ def test_many_latents_make_no_jumps() -> None:
     start = prior_start(1, 40).expand(8, -1)
     problem = Problem(decode, decode(start)[0], torch.ones(10), start)
     group = {**problem.group, "context": problem.context(chains=4)}
-    sampler = Search([group], noise_std=0.05, steps=16, trajectories=16)
+    sampler = Search([group], noise_std=0.05, steps=16, trajectories=16, rounds=1)
     problem.run(sampler)
     assert len(sampler.jumpers) == 0
 
@@ -118,7 +120,7 @@ def test_what_chains_of_a_picture_share_is_theirs_alone() -> None:
 def test_nothing_is_adapted_once_draws_begin() -> None:
     problem = in_both_modes(6, 2)
     group = {**problem.group, "context": problem.context(chains=2)}
-    sampler = Search([group], noise_std=SIGMA, steps=30, trajectories=30)
+    sampler = Search([group], noise_std=SIGMA, steps=30, trajectories=30, rounds=1)
     frozen = None
     for step in range(30):
         sampler.step(problem.closure)
@@ -134,7 +136,7 @@ def test_nothing_is_adapted_once_draws_begin() -> None:
 def test_a_copy_jumps_on_bit_for_bit() -> None:
     problem = in_both_modes(4, 2)
     group = {**problem.group, "context": problem.context(chains=2)}
-    options = {"noise_std": SIGMA, "steps": 30, "trajectories": 30}
+    options = {"noise_std": SIGMA, "steps": 30, "trajectories": 30, "rounds": 1}
     sampler = Search([group], **options)
     for _ in range(20):
         sampler.step(problem.closure)
@@ -168,3 +170,59 @@ def test_a_mixture_knows_the_density_of_its_draws(chains: int) -> None:
     log_p = -away.square().sum(dim=1) / (2 * 0.3**2) - 3 * torch.tensor(0.3).double().log()
     ratio = (log_p - log_q).exp()
     assert abs(float(ratio.mean()) - 1) < 4 * float(ratio.std()) / len(ratio) ** 0.5
+
+
+def winding(u: Tensor) -> Tensor:
+    """A valley around the first axis, along which chains are pulled."""
+    first = u[:, :1]
+    away = u[:, 1:] - torch.cat([first.sin(), first.cos()], dim=1)
+    return torch.cat([3 * away, first / 2], dim=1)
+
+
+# mean of the first latent, but for what the valley adds
+WOUND = (0.5 / 0.1**2) / (1 + 0.25 / 0.1**2)
+
+
+def down_the_valley(rounds: int) -> tuple[Search, Problem]:
+    """Four chains that begin far up the valley, and four at home, each of a picture of its own."""
+    first = torch.tensor([-9.0, WOUND]).repeat_interleave(4)
+    start = torch.stack([first, first.sin(), first.cos()], dim=1)
+    problem = Problem(winding, torch.tensor([0.0, 0.0, 1.0]), torch.ones(3), start)
+    group = {**problem.group, "context": problem.context(chains=1)}
+    options = {"steps": 36 + 12 * (rounds - 1), "trajectories": 36, "rounds": rounds}
+    return Search([group], noise_std=0.1, **options), problem
+
+
+def test_a_burn_in_goes_on_while_the_potential_falls() -> None:
+    ends, spent = [], []
+    for rounds in (1, 8):
+        sampler, problem = down_the_valley(rounds)
+        ends.append(problem.run(sampler)[:, 0])
+        spent.append(sampler.diagnostics()["gradient_evaluations"])
+    once, often = ends
+    assert once[:4].mean() < -3
+    assert (often - WOUND).abs().max() < 1
+    assert spent[1][:4].min() > spent[0][:4].max() + 400
+    assert (spent[1][4:] <= spent[0][4:] + 1).all()  # those at home wait
+
+
+def test_those_that_waited_go_on_from_where_they_are() -> None:
+    sampler, problem = down_the_valley(8)
+    for _ in range(sampler.draws_from + 1):
+        sampler.step(problem.closure)
+    assert sampler.here is not None
+    problem.closure()
+    torch.testing.assert_close(sampler.here[1], problem.u.grad)
+
+
+def test_rounds_that_lead_nowhere_are_not_made() -> None:
+    """A potential that falls, but from far above what it would have to fall to."""
+    problem = Problem(winding, torch.tensor([0.0, 0.0, 400.0]), torch.ones(3), prior_start(8, 3))
+    spent = []
+    for rounds in (1, 8):
+        group = {**problem.group, "context": problem.context(chains=4)}
+        options = {"steps": 36 + 12 * (rounds - 1), "trajectories": 36, "rounds": rounds}
+        sampler = Search([group], noise_std=0.1, **options)
+        problem.run(sampler)
+        spent.append(sampler.diagnostics()["gradient_evaluations"])
+    assert spent[1].max() < 2 * spent[0].min()

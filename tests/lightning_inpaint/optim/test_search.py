@@ -79,7 +79,7 @@ def test_without_trajectories_it_ends_at_the_mode() -> None:
 
 def test_trajectories_draw_from_the_closed_form() -> None:
     problem, mean, covariance = linear_problem(4000, SIGMA)
-    options = {"steps": 12, "trajectories": 12}
+    options = {"steps": 12, "trajectories": 12, "rounds": 1}
     sampler, ends = searched(problem, **options)
     z = (ends.mean(dim=0) - mean) / (covariance.diag() / len(ends)).sqrt()
     assert z.abs().max() < 4
@@ -96,7 +96,7 @@ def test_trajectories_are_exact_where_the_gaussian_is_wrong() -> None:
 
     start = prior_start(2400, 1)
     problem = Problem(decode, torch.tensor([0.4]), torch.ones(1), start)
-    options = {"steps": 40, "trajectories": 40}
+    options = {"steps": 40, "trajectories": 40, "rounds": 1}
     sampler = Search([problem.group], noise_std=1.0, **options)
     ends = problem.run(sampler).double()[:, 0]
     grid = torch.linspace(-8, 8, 20001, dtype=torch.float64)
@@ -110,7 +110,7 @@ def test_trajectories_are_exact_where_the_gaussian_is_wrong() -> None:
 
 def test_a_copy_goes_on_bit_for_bit() -> None:
     problem = folded_problem(6)
-    options = {"screen": 8, "descent": 6, "newton": 3, "steps": 26, "trajectories": 6}
+    options = {"screen": 8, "descent": 6, "newton": 3, "steps": 26, "trajectories": 6, "rounds": 1}
     sampler = Search([problem.group], noise_std=0.05, **options)
     for _ in range(22):
         sampler.step(problem.closure)
@@ -140,7 +140,10 @@ def test_no_search_when_all_steps_are_trajectories() -> None:
         ({"budget": 0}, "budget must be positive, got 0"),
         ({"screen": 1}, "screen must be at least 2, got 1"),
         ({"newton": 0}, "newton must be at least 1, got 0"),
-        ({"trajectories": 900}, r"trajectories must be at most steps \(\d+\), got 900"),
+        (
+            {"trajectories": 900, "steps": 1000},
+            r"steps must be at least 2700, for 900 trajectories with up to 7 rounds",
+        ),
         ({"betas": (0.9, 1.0)}, r"betas must lie in \[0, 1\)"),
         ({"target_accept": 1.0}, "target_accept must lie in"),
         ({"anchor": "end"}, "anchor must be one of origin, start, got 'end'"),
@@ -244,7 +247,7 @@ def test_many_latents_come_down_again_from_the_best_place() -> None:
 
 
 def test_draws_take_the_jacobians_that_arrival_was_judged_by() -> None:
-    options = {"screen": 8, "descent": 60, "steps": 67, "trajectories": 6, "jumps": 0}
+    options = {"screen": 8, "descent": 60, "steps": 67, "trajectories": 6, "rounds": 1, "jumps": 0}
     sampler, _ = searched(projected(300), **options)
     spent = 4 + 60 * 4 + 301 / 2 + 1 + 6 * 8
     assert (sampler.diagnostics()["gradient_evaluations"] == spent).all()

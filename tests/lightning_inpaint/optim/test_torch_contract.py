@@ -168,7 +168,7 @@ def test_a_proposal_that_is_not_a_number_is_never_taken(sampler, options) -> Non
     start[:, 0] = -start[:, 0].abs()
     batch = Problem(broken, torch.zeros(7, dtype=torch.float64), torch.ones(7), start)
     if sampler is Search:
-        options = {"steps": 12, "trajectories": 12}  # a search has no test
+        options = {"steps": 12, "trajectories": 12, "rounds": 1}  # a search has no test
     made = made_of(sampler, batch.group, **options)
     for _ in range(made.steps):
         if sampler is AnnealedHMC and made.step_count < made.warm_up:
