@@ -173,7 +173,9 @@ def draws_of(
         sampler = search_sampler(args, group)
         apart = (sampler.trajectories - sampler.burn_in) // (args.draws // args.chains)
         if not apart:
-            raise SystemExit("--trajectories must be at least twice the draws of a chain")
+            raise SystemExit(
+                "--trajectories leaves fewer after the burn-in than a chain is to give draws"
+            )
         keep = {sampler.steps - i * apart for i in range(args.draws // args.chains)}
     else:
         per_chain = args.draws // args.chains

@@ -99,9 +99,14 @@ class LocalDraws(ChainOptimizer):
         return self.trajectories // 3
 
     @property
+    def drawing(self) -> int:
+        """Steps from the first trajectory on, all rounds counted."""
+        return self.trajectories + (self.rounds - 1) * self.burn_in
+
+    @property
     def searching(self) -> int:
         """Steps before the first trajectory."""
-        return self.steps - self.trajectories - (self.rounds - 1) * self.burn_in
+        return self.steps - self.drawing
 
     @property
     def draws_from(self) -> int | None:
@@ -111,8 +116,11 @@ class LocalDraws(ChainOptimizer):
     def asked(self, step: int) -> int:
         """Neither the search nor another round of burn-in, which few pictures make, asks the closure."""
         past = step - self.searching
-        again = self.burn_in <= past < self.rounds * self.burn_in
-        return 0 if past < 0 or again else self.leapfrog
+        return 0 if past < 0 or self._again(past) else self.leapfrog
+
+    def _again(self, past: int) -> bool:
+        """Whether trajectory number ``past`` belongs to another round of burn-in than the first."""
+        return self.burn_in <= past < self.rounds * self.burn_in
 
     @property
     def measured(self) -> range:
@@ -214,13 +222,17 @@ class LocalDraws(ChainOptimizer):
         )
         self.centre[self.rows] = mixture.centre.flatten(0, 1)
 
-    def _jump(self, rows: Tensor) -> Tensor:
-        """One jump of each of the chains ``rows``; the chances (n,) that it moved."""
+    def _mixture(self, rows: Tensor) -> Mixture:
+        """The modes of the pictures whose chains ``rows`` are."""
         assert self.modes is not None
-        u, draw, mixture = self.latents.detach(), self.step_count, Mixture(*self.modes)
-        size = u.shape[1]
-        which = self.streams.uniform(draw, 1 + self.jumps, Purpose.RESAMPLE)
-        numbers = self.streams.normal(draw, self.jumps * size, Purpose.SAMPLE, u.dtype)
+        return Mixture(*(part[self._pictures(rows)] for part in self.modes))
+
+    def _jump(self, rows: Tensor) -> Tensor:
+        """One jump of each of the chains ``rows``, all of a picture; the chances (n,) that it moved."""
+        u, draw, mixture = self.latents.detach()[rows], self.step_count, self._mixture(rows)
+        streams, size = self.streams.select(rows), u.shape[1]
+        which = streams.uniform(draw, 1 + self.jumps, Purpose.RESAMPLE)
+        numbers = streams.normal(draw, self.jumps * size, Purpose.SAMPLE, u.dtype)
         places = mixture.draw(
             self._of_pictures(which[:, 1:]),
             self._of_pictures(numbers.unflatten(1, (self.jumps, size))),
@@ -228,14 +240,17 @@ class LocalDraws(ChainOptimizer):
         places = torch.cat([u[:, None], places], dim=1)
         together = self._of_pictures(places).flatten(1, 2)
         proposal = torch.logsumexp(mixture.log_terms(together), dim=2).view(places.shape[:2])
-        found = [residuals(self._residual, places[row], row).square().sum(dim=1) for row in rows]
-        energy, places = torch.stack(found).double(), places[rows]
-        weight = -self._potential(energy, places.double()) - proposal[rows]
+        found = [
+            residuals(self._residual, at, row).square().sum(dim=1)
+            for at, row in zip(places, rows, strict=True)
+        ]
+        energy = torch.stack(found).double()
+        weight = -self._potential(energy, places.double()) - proposal
         weight = torch.where(weight.isfinite(), weight, -torch.inf)
         none = ~weight.isfinite().any(dim=1)
         weight[:, 0] = torch.where(none, 0.0, weight[:, 0])
         share = elementwise(torch.exp, weight - weight.amax(dim=1, keepdim=True))
-        choice = chosen(share, which[rows, :1])[..., None].expand(-1, 1, size)
+        choice = chosen(share, which[:, :1])[..., None].expand(-1, 1, size)
         self.latents[rows] = places.gather(1, choice)[:, 0]
         self.spent[rows] += self.jumps / PICTURES
         self.here = None
@@ -243,15 +258,14 @@ class LocalDraws(ChainOptimizer):
 
     def _homes(self, u: Tensor, rows: Tensor) -> Tensor:
         """(n, modes) log responsibilities of the modes for the chains ``rows`` at ``u``."""
-        assert self.modes is not None
-        mixture = Mixture(*(part[self._pictures(rows)] for part in self.modes))
-        return torch.log_softmax(mixture.log_terms(self._of_pictures(u)).flatten(0, 1), dim=1)
+        terms = self._mixture(rows).log_terms(self._of_pictures(u)).flatten(0, 1)
+        return torch.log_softmax(terms, dim=1)
 
     def _draw(self, closure: Closure) -> None:
         """A jump, where jumps are worth it, and a trajectory of every chain that moves."""
-        number, again = self._place_in_burn_in()
-        if number == 0:
-            self.passing = self.passing[:0]
+        past = self.step_count - self.searching
+        number = self._number(past)
+        self._seat(past, number)
         if not len(self.rows):
             return
         if number in self.measured:
@@ -262,27 +276,29 @@ class LocalDraws(ChainOptimizer):
                 self._move(self.rows)
         elif len(self.jumpers):
             self._jump(self.jumpers)
-        self._trajectory(None if again else closure)
+        self._trajectory(None if self._again(past) else closure)
         if self.adapting:
             total, count = self.passed
             self.passed = total + self.latents.detach(), count + 1
             now = self._potential(self.seen, self.latents.detach())
             self.passing = torch.cat([self.passing, now[None]])
 
-    def _place_in_burn_in(self) -> tuple[int, bool]:
-        """Number of the next trajectory in its round, or -1 behind the burn-in, and whether it is another
-        round than the first; who moves in it is seen to."""
-        past, burn_in = self.step_count - self.searching, self.burn_in
-        if past in (0, self.rounds * burn_in):
+    def _number(self, past: int) -> int:
+        """Number in its round of trajectory ``past``; -1 behind the burn-in, but for the very first."""
+        if self.adapting:
+            return past % self.burn_in
+        return -1 if past else 0
+
+    def _seat(self, past: int, number: int) -> None:
+        """See to who moves: at the beginning, of another round, and of the draws."""
+        if past in (0, self.rounds * self.burn_in):
             self._move(torch.arange(len(self.seen), device=self.seen.device))
             if self.rounds > 1:  # those who waited may have no gradients
                 self.here = None
-        if not self.adapting:
-            return (-1 if past else 0), False
-        turn, number = divmod(past, burn_in)
-        if turn and number == 0:
-            self._move(self._falling(self.rounds - turn))
-        return number, turn > 0
+        if number == 0:
+            if past:
+                self._move(self._falling(self.rounds - past // self.burn_in))
+            self.passing = self.passing[:0]
 
     def _move(self, rows: Tensor) -> None:
         """The chains ``rows``, all of a picture, move on; the others wait."""

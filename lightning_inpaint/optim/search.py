@@ -146,12 +146,6 @@ class Search(LocalDraws):
             raise ValueError(f"target_accept must lie in (0, 1), got {target_accept}")
         if anchor not in get_args(Anchor):
             raise ValueError(f"anchor must be one of {', '.join(get_args(Anchor))}, got {anchor!r}")
-        after = trajectories + (rounds - 1) * (trajectories // 3)
-        if steps is not None and steps < after:
-            raise ValueError(
-                f"steps must be at least {after}, for {trajectories} trajectories with up to {rounds} rounds "
-                f"of burn-in, got {steps}; left out, it is as many as they need"
-            )
         super().__init__(
             params,
             1 if steps is None else steps,
@@ -164,7 +158,12 @@ class Search(LocalDraws):
         )
         self.many = self.latents.shape[1] > MANY
         if steps is None:
-            self.param_groups[0]["steps"] = ATTEMPTS * self._turn + after
+            self.param_groups[0]["steps"] = ATTEMPTS * self._turn + self.drawing
+        elif steps < self.drawing:
+            raise ValueError(
+                f"steps must be at least {self.drawing}, for {trajectories} trajectories with up to {rounds} "
+                f"rounds of burn-in, got {steps}; left out, it is as many as they need"
+            )
         if self.context.residual is None or self.context.observed is None:
             raise ValueError("Search needs a context with residual and observed")
         u = self.latents.detach()
