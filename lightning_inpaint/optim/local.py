@@ -16,6 +16,7 @@ from .frame import Frame, factored, journey
 from .gauss_newton import Linearized, curvature, linearized, residuals
 from .hmc import DIVERGENT
 from .mixture import Mixture, chosen
+from .rounds import falling
 
 __all__ = ["LocalDraws"]
 
@@ -24,8 +25,6 @@ PICTURES = 2  # made without a gradient for the price of one evaluation
 MEASURES = 8  # of the metric, at most, in the first three quarters of the burn-in
 APART = 3  # trajectories from one to the next, at least
 WORTHWHILE = 0.05  # chance that a jump moves, in the burn-in, below which there are none
-FALL = 1.4  # of the potential from one half of a round to the other, in a draw's deviations, that is no chance
-HOPE = 2  # times as fast as a potential fell it may fall in the rounds to come
 
 
 class LocalDraws(ChainOptimizer):
@@ -39,8 +38,8 @@ class LocalDraws(ChainOptimizer):
 
     A jump is a step of iterated sampling importance resampling (Andrieu, Lee and Vihola 2018, Bernoulli 24):
     ``jumps`` places are drawn from the Laplace approximations to all modes that the chains of the picture
-    begin at, and one of them, or the present place, is chosen by weight posterior over proposal. Where
-    the burn-in finds that such jumps are not taken (many latents), none are made. Where they are, the
+    begin at, and one of them, or the present place, is chosen by weight posterior over proposal. With many
+    latents, or where the burn-in finds that such jumps are not taken, none are made. Where they are, the
     chain's mode is drawn from its responsibilities before a trajectory, which turns about that mode, and
     enters the test.
 
@@ -139,6 +138,11 @@ class LocalDraws(ChainOptimizer):
         return -(-self.latents.shape[1] // (PICTURES * self.leapfrog))
 
     @property
+    def probing(self) -> bool:
+        """Whether jumps are tried: with many latents a Laplace approximation is too far off, and dear."""
+        return self.jumps > 0 and self.worth <= APART
+
+    @property
     def company(self) -> int:
         """Neighbouring rows that belong to one picture; where nobody says, a chain is alone."""
         return self.context.chains or 1
@@ -175,52 +179,53 @@ class LocalDraws(ChainOptimizer):
         """Numbers of the pictures whose chains ``rows`` are, all of each."""
         return rows[:: self.company] // self.company
 
-    def _measure(self, number: int) -> None:
-        """The metric from one more place: at the beginning of a round, of every chain, with the modes there;
-        then of one chain of each picture, in turn."""
-        rows, pictures = self.rows, self._pictures(self.rows)
+    def _measure(self, rows: Tensor, places: bool) -> None:
+        """The metric of the chains ``rows``, all of a picture, from one more place: of one of them, in turn, or
+        with ``places`` of every one, with the modes there."""
+        if not len(rows):
+            return
+        pictures = self._pictures(rows)
         # A chain that has not arrived tells nothing of the places where the others are.
         telling = self._of_pictures(self.arrived[rows])
         telling = telling | ~telling.any(dim=1, keepdim=True)
-        if number:
+        if places:
+            told = rows
+        else:
             turns = torch.arange(self.company, device=rows.device).roll(-self.measures)
             one = turns[telling[:, turns].int().argmax(dim=1)]
             told = self._of_pictures(rows).gather(1, one[:, None])[:, 0]
             telling = torch.ones_like(telling[:, :1])
-        else:
-            told = rows
         at = self._linearized(told)
         square = at.square.nan_to_num(0.0, 0.0, 0.0)
         std = torch.full_like(at.energy, self.noise_std)
         if self.summed is None or self.factor is None:
             self.summed = square.new_zeros(len(self.seen) // self.company, *square.shape[1:])
             self.factor = torch.zeros_like(self.summed)
-        if number == 0:
-            self._place_modes(at, curvature(square, std))
-            self.summed[pictures], self.measures = 0.0, 0
+        if places:
+            self._place_modes(rows, at, curvature(square, std))
         else:
             total, count = self.passed
             self.centre[rows] = (total / count[:, None])[rows]
         share = (telling / telling.sum(dim=1, keepdim=True)).to(square)[..., None, None]
+        if not self.measures:
+            self.summed[pictures] = 0.0
         self.summed[pictures] += (square.unflatten(0, telling.shape) * share).sum(dim=1)
-        self.measures += 1
-        average = self.summed[pictures] / self.measures
+        average = self.summed[pictures] / (self.measures + 1)
         self.factor[pictures] = factored(curvature(average, std[: len(average)]))
-        self.passed = torch.zeros_like(self.centre), torch.zeros_like(self.seen)
         self.adaptation.begin(rows)
 
-    def _place_modes(self, at: Linearized, bent: Tensor) -> None:
-        """The Laplace approximations where the chains that move are, with the curvature ``bent`` (n, D, D)."""
-        u = self.latents.detach()[self.rows]
+    def _place_modes(self, rows: Tensor, at: Linearized, bent: Tensor) -> None:
+        """The Laplace approximations where the chains ``rows`` are, with the curvature ``bent`` (n, D, D)."""
+        u = self.latents.detach()[rows]
         slope = (at.slope / self.noise_std**2 + u).nan_to_num(0.0, 0.0, 0.0)
         parts = (u, bent, slope, self._potential(at.energy, u))
         mixture = Mixture.around(*(self._of_pictures(part) for part in parts))
-        pictures = self._pictures(self.rows)
+        pictures = self._pictures(rows)
         self.modes = tuple(
             part if self.modes is None else whole.index_copy(0, pictures, part)
             for whole, part in zip(self.modes or mixture, mixture, strict=True)
         )
-        self.centre[self.rows] = mixture.centre.flatten(0, 1)
+        self.centre[rows] = mixture.centre.flatten(0, 1)
 
     def _mixture(self, rows: Tensor) -> Mixture:
         """The modes of the pictures whose chains ``rows`` are."""
@@ -269,11 +274,7 @@ class LocalDraws(ChainOptimizer):
         if not len(self.rows):
             return
         if number in self.measured:
-            self._measure(number)
-            if number == self.measured[-1] and self.jumps and self.measures > 1:
-                chance = self._of_pictures(self._jump(self.rows)).mean(dim=1)
-                self.leaps[self.rows] = (chance > WORTHWHILE).repeat_interleave(self.company)
-                self._move(self.rows)
+            self._look_around(number, first=not self._again(past))
         elif len(self.jumpers):
             self._jump(self.jumpers)
         self._trajectory(None if self._again(past) else closure)
@@ -282,6 +283,27 @@ class LocalDraws(ChainOptimizer):
             self.passed = total + self.latents.detach(), count + 1
             now = self._potential(self.seen, self.latents.detach())
             self.passing = torch.cat([self.passing, now[None]])
+
+    def _look_around(self, number: int, first: bool) -> None:
+        """Measure the metric, and see at last whether jumps are worth it; ``first``: in the first round.
+
+        Where the first round found them worthless, nobody asks again.
+        """
+        rows = self.rows
+        jumping = rows if first else self.jumpers
+        if number == 0:
+            self.measures = 0
+            self._measure(jumping, places=True)
+            if not first:
+                self._measure(rows[~self.leaps[rows]], places=False)
+        else:
+            self._measure(rows, places=False)
+        self.measures += 1
+        self.passed = torch.zeros_like(self.centre), torch.zeros_like(self.seen)
+        if self.probing and number == self.measured[-1] > 0 and len(jumping):
+            chance = self._of_pictures(self._jump(jumping)).mean(dim=1)
+            self.leaps[jumping] = (chance > WORTHWHILE).repeat_interleave(self.company)
+            self._move(rows)
 
     def _number(self, past: int) -> int:
         """Number in its round of trajectory ``past``; -1 behind the burn-in, but for the very first."""
@@ -297,27 +319,23 @@ class LocalDraws(ChainOptimizer):
                 self.here = None
         if number == 0:
             if past:
-                self._move(self._falling(self.rounds - past // self.burn_in))
+                self._go_on(left=self.rounds - past // self.burn_in)
             self.passing = self.passing[:0]
 
     def _move(self, rows: Tensor) -> None:
         """The chains ``rows``, all of a picture, move on; the others wait."""
         self.rows, self.jumpers = rows, rows[self.leaps[rows]]
 
-    def _falling(self, left: int) -> Tensor:
-        """Those of the chains that moved in this round whose picture's potential still falls, and may yet fall
-        to that of a draw in the rounds that are ``left``."""
+    def _go_on(self, left: int) -> None:
+        """Those move on whose picture needs another one of the rounds that are ``left``."""
         rows = self.rows
-        half = len(self.passing) // 2
-        first, second = (part.mean(dim=0)[rows] for part in self.passing.tensor_split([half]))
-        fall = self._of_pictures(first - second).mean(dim=1)
-        # A draw's potential varies as that of D standard normal numbers; this is a mean over chains.
-        noise = (self.latents.shape[1] / 2 / self.company) ** 0.5
+        parts = self.passing[:, rows].tensor_split([len(self.passing) // 2])
+        first, second = (self._of_pictures(part.mean(dim=0)) for part in parts)
         values = self._observed(rows)
         above = self.seen[rows] / self.noise_std**2 - arrival_bound(values) * values
         above = self._of_pictures(above).amin(dim=1) / 2
-        still = (fall > FALL * noise) & (above < HOPE * 2 * fall * left)
-        return rows[still.repeat_interleave(self.company)]
+        still = falling(first, second, above, left, self.latents.shape[1])
+        self._move(rows[still.repeat_interleave(self.company)])
 
     @property
     def adapting(self) -> bool:

@@ -206,6 +206,16 @@ def test_a_burn_in_goes_on_while_the_potential_falls() -> None:
     assert (spent[1][4:] <= spent[0][4:] + 1).all()  # those at home wait
 
 
+def test_draws_without_a_burn_in_move() -> None:
+    problem = in_both_modes(4, 2)
+    start = problem.u.detach().clone()
+    sampler, ends = drawn(problem, 2, steps=2, trajectories=2)
+    assert not sampler.burn_in
+    assert ends.isfinite().all()
+    assert sampler.diagnostics()["acceptance"].min() > 0
+    assert not torch.equal(ends.float(), start)
+
+
 def test_those_that_waited_go_on_from_where_they_are() -> None:
     sampler, problem = down_the_valley(8)
     for _ in range(sampler.draws_from + 1):
