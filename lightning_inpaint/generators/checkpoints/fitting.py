@@ -288,10 +288,12 @@ def _misfit(
                 f"{name}(nz=100)."
             )
     extra = [k for k in theirs if not any(k == w or k.endswith("." + w) for w in wanted)]
+    several = "" if len(extra) == 1 else "s"
     more = f" ({extra[0][:80]!r})" if extra else ""
     return (
-        f"{source}: it does not fit {name}: {called} has {len(extra)} tensors{more} that the network "
-        "lacks; was the network made with other arguments?"
+        f"{source}: it does not fit {name}: {called} has {len(extra)} tensor{several}{more} that the network "
+        "lacks; was it made with other arguments? Layers that only its training needed, as an encoder's, "
+        "have to be in its class, too."
     )
 
 
