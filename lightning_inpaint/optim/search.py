@@ -89,7 +89,8 @@ class Search(LocalDraws):
         rounds: of burn-in at most, of a third of the trajectories each; the second and others only where a
             picture's potential still falls.
         leapfrog: evaluations of a trajectory.
-        jumps: places that a jump chooses from, half an evaluation each; 0 = no jumps.
+        jumps: places that a jump chooses from, half an evaluation each; 0 = no jumps. With more than six
+            latents to an evaluation of a trajectory none are tried.
         target_accept: acceptance that the burn-in aims at.
         anchor: what attempts are held to: ``origin``, so that they seek the mode, or ``start``, the chain's
             first prior draw, so that without trajectories it ends near a draw (see
