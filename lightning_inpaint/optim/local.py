@@ -16,7 +16,6 @@ from .frame import Frame, factored, journey
 from .gauss_newton import Linearized, curvature, linearized, residuals
 from .hmc import DIVERGENT
 from .mixture import Mixture, chosen
-from .rounds import falling
 
 __all__ = ["LocalDraws"]
 
@@ -25,6 +24,8 @@ PICTURES = 2  # made without a gradient for the price of one evaluation
 MEASURES = 8  # of the metric, at most, in the first three quarters of the burn-in
 APART = 3  # trajectories from one to the next, at least
 WORTHWHILE = 0.05  # chance that a jump moves, in the burn-in, below which there are none
+FALL = 1.4  # of the potential from one half of a round to the other, in a draw's deviations, that is no chance
+HOPE = 2  # times as fast as a potential fell it may fall in the rounds to come
 
 
 class LocalDraws(ChainOptimizer):
@@ -269,15 +270,15 @@ class LocalDraws(ChainOptimizer):
     def _draw(self, closure: Closure) -> None:
         """A jump, where jumps are worth it, and a trajectory of every chain that moves."""
         past = self.step_count - self.searching
-        number = self._number(past)
+        number, again = self._number(past), self._again(past)
         self._seat(past, number)
         if not len(self.rows):
             return
         if number in self.measured:
-            self._look_around(number, first=not self._again(past))
+            self._look_around(number, first=not again)
         elif len(self.jumpers):
             self._jump(self.jumpers)
-        self._trajectory(None if self._again(past) else closure)
+        self._trajectory(None if again else closure)
         if self.adapting:
             total, count = self.passed
             self.passed = total + self.latents.detach(), count + 1
@@ -319,23 +320,27 @@ class LocalDraws(ChainOptimizer):
                 self.here = None
         if number == 0:
             if past:
-                self._go_on(left=self.rounds - past // self.burn_in)
+                self._move(self._falling(self.rounds - past // self.burn_in))
             self.passing = self.passing[:0]
 
     def _move(self, rows: Tensor) -> None:
         """The chains ``rows``, all of a picture, move on; the others wait."""
         self.rows, self.jumpers = rows, rows[self.leaps[rows]]
 
-    def _go_on(self, left: int) -> None:
-        """Those move on whose picture needs another one of the rounds that are ``left``."""
+    def _falling(self, left: int) -> Tensor:
+        """Those of the chains that moved in this round whose picture's potential still falls, and may yet fall
+        to that of a draw in the rounds that are ``left``."""
         rows = self.rows
-        parts = self.passing[:, rows].tensor_split([len(self.passing) // 2])
-        first, second = (self._of_pictures(part.mean(dim=0)) for part in parts)
+        half = len(self.passing) // 2
+        first, second = (part.mean(dim=0)[rows] for part in self.passing.tensor_split([half]))
+        fall = self._of_pictures(first - second).mean(dim=1)
+        # A draw's potential varies as that of D standard normal numbers; this is a mean over chains.
+        noise = (self.latents.shape[1] / 2 / self.company) ** 0.5
         values = self._observed(rows)
         above = self.seen[rows] / self.noise_std**2 - arrival_bound(values) * values
         above = self._of_pictures(above).amin(dim=1) / 2
-        still = falling(first, second, above, left, self.latents.shape[1])
-        self._move(rows[still.repeat_interleave(self.company)])
+        still = (fall > FALL * noise) & (above < HOPE * 2 * fall * left)
+        return rows[still.repeat_interleave(self.company)]
 
     @property
     def adapting(self) -> bool:
