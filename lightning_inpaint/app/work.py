@@ -106,6 +106,17 @@ class _Watch(pl.Callback):
         self.events.put(Progress(done, total, float(energy.nanmedian()), preview))
 
 
+def _newest(events: queue.Queue[Any]) -> Any:
+    """The next event; of reports that wait the last, with the last preview: a page is slower than a walk."""
+    event = events.get()
+    while isinstance(event, Progress) and not events.empty():
+        newer = events.get()
+        if isinstance(newer, Progress) and newer.preview is None:
+            newer = newer._replace(preview=event.preview)
+        event = newer
+    return event
+
+
 def walk(request: Request) -> Iterator[Progress | Finished]:
     """Complete a picture; the iterator may be closed at any time, which stops the chains at the next report.
 
@@ -135,7 +146,7 @@ def walk(request: Request) -> Iterator[Progress | Finished]:
     thread.start()
     try:
         while True:
-            event = events.get()
+            event = _newest(events)
             if event is None:
                 return
             if isinstance(event, BaseException):
