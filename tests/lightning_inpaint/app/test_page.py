@@ -21,17 +21,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def address():
-    """Of the page with the bundled generator, for walks that are to take a while."""
-    from lightning_inpaint.app import serve
-
-    blocks = serve(port=0, block=False)
-    yield blocks.local_url
-    blocks.close()
-
-
-@pytest.fixture(scope="module")
-def small_address(tmp_path_factory):
+def address(tmp_path_factory):
     """Of the page with a tiny generator."""
     from lightning_inpaint.app import serve
     from lightning_inpaint.generators import save_generator
@@ -53,18 +43,6 @@ def browser():
         one.close()
 
 
-@pytest.fixture
-def page(address, browser):
-    """The page at a desk."""
-    yield from at_a_desk(address, browser)
-
-
-@pytest.fixture
-def small_page(small_address, browser):
-    """The same with a tiny generator."""
-    yield from at_a_desk(small_address, browser)
-
-
 # The canvas is drawn without a GPU here, all the time: ten times a second will do.
 FEW_FRAMES = """
 window.requestAnimationFrame = draw => setTimeout(() => draw(performance.now()), 100);
@@ -80,8 +58,9 @@ def opened(context, address):
     return page
 
 
-def at_a_desk(address, browser):
-    """A page; what it asks of other addresses fails the test."""
+@pytest.fixture
+def page(address, browser):
+    """The page at a desk; what it asks of other addresses fails the test."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
     outside = []
     context.route(
@@ -159,37 +138,35 @@ def test_paint_complete_and_download(page, tmp_path):
     np.testing.assert_array_equal(completed[mask == 0], picture[mask == 0])
 
 
-def test_stop_and_leaving_the_page_end_the_chains(small_page):
-    chains(small_page, 16)
-    choose(small_page, "config", "exact")
-    paint(small_page)
-    small_page.click("#complete")
-    until(small_page, walking)
-    small_page.click("#stop")
-    assert wait_until(small_page, lambda: not walking())
-    small_page.click("#complete")
-    assert wait_until(small_page, walking)
-    small_page.goto("about:blank")
-    assert wait_until(small_page, lambda: not walking())
+def test_stop_and_leaving_the_page_end_the_chains(page):
+    chains(page, 16)
+    choose(page, "config", "exact")
+    paint(page)
+    page.click("#complete")
+    until(page, walking)
+    page.click("#stop")
+    assert wait_until(page, lambda: not walking())
+    page.click("#complete")
+    assert wait_until(page, walking)
+    page.goto("about:blank")
+    assert wait_until(page, lambda: not walking())
 
 
-def test_nothing_painted_is_said(small_page):
-    small_page.click("#complete")
-    small_page.wait_for_selector("text=nothing is painted")
+def test_nothing_painted_is_said(page):
+    page.click("#complete")
+    page.wait_for_selector("text=nothing is painted")
 
 
-def test_a_file_that_is_no_picture_is_refused(small_page, tmp_path):
+def test_a_file_that_is_no_picture_is_refused(page, tmp_path):
     """The editor alone emptied itself and said nothing."""
-    small_page.wait_for_timeout(2000)  # the sample is in the editor
+    page.wait_for_timeout(2000)  # the sample is in the editor
     for name in ("wrong.txt", "wrong.png"):
         (tmp_path / name).write_text("no picture")
-        small_page.locator("#editor input[type=file]").first.set_input_files(tmp_path / name)
-        small_page.wait_for_selector(
-            f"#wrong [role=alert] >> text={name} is no picture that can be"
-        )
-    chains(small_page, 1)
-    paint(small_page)  # the picture from before is still there
-    complete(small_page)
+        page.locator("#editor input[type=file]").first.set_input_files(tmp_path / name)
+        page.wait_for_selector(f"#wrong [role=alert] >> text={name} is no picture that can be")
+    chains(page, 1)
+    paint(page)  # the picture from before is still there
+    complete(page)
 
 
 PASTE = """data => {
@@ -201,21 +178,21 @@ PASTE = """data => {
 }"""
 
 
-def test_pictures_are_opened_and_pasted(small_page, tmp_path):
+def test_pictures_are_opened_and_pasted(page, tmp_path):
     """One from a file, then one from the clipboard over it, which is completed."""
     Image.new("RGB", (30, 30), "teal").save(tmp_path / "first.png")
     photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(photo).save(tmp_path / "photo.png")
-    small_page.wait_for_timeout(2000)  # the sample is in the editor
-    small_page.locator("#editor input[type=file]").first.set_input_files(tmp_path / "first.png")
-    small_page.wait_for_timeout(2000)
-    small_page.evaluate(PASTE, base64.b64encode((tmp_path / "photo.png").read_bytes()).decode())
-    small_page.wait_for_timeout(2000)
-    choose(small_page, "named", "center")
-    chains(small_page, 1)
-    complete(small_page)
-    with small_page.expect_download() as download:
-        small_page.click("#download")
+    page.wait_for_timeout(2000)  # the sample is in the editor
+    page.locator("#editor input[type=file]").first.set_input_files(tmp_path / "first.png")
+    page.wait_for_timeout(2000)
+    page.evaluate(PASTE, base64.b64encode((tmp_path / "photo.png").read_bytes()).decode())
+    page.wait_for_timeout(2000)
+    choose(page, "named", "center")
+    chains(page, 1)
+    complete(page)
+    with page.expect_download() as download:
+        page.click("#download")
     download.value.save_as(tmp_path / "all.zip")
     with zipfile.ZipFile(tmp_path / "all.zip") as archive, archive.open("picture.png") as file:
         np.testing.assert_array_equal(np.asarray(Image.open(file)), photo)
@@ -230,17 +207,17 @@ def tab_to(page, selector):
     raise AssertionError(f"Tab does not lead to {selector}")
 
 
-def test_by_keyboard_alone(small_page, tmp_path):
-    tab_to(small_page, "#named")
-    small_page.keyboard.type("center")
-    small_page.keyboard.press("Enter")
-    small_page.wait_for_timeout(1500)
-    tab_to(small_page, "#complete")
-    small_page.keyboard.press("Enter")
-    until(small_page, small_page.locator("#results img").first.is_visible)
-    with small_page.expect_download() as download:
-        tab_to(small_page, "#download")
-        small_page.keyboard.press("Enter")
+def test_by_keyboard_alone(page, tmp_path):
+    tab_to(page, "#named")
+    page.keyboard.type("center")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(1500)
+    tab_to(page, "#complete")
+    page.keyboard.press("Enter")
+    until(page, page.locator("#results img").first.is_visible)
+    with page.expect_download() as download:
+        tab_to(page, "#download")
+        page.keyboard.press("Enter")
     assert download.value.suggested_filename.endswith(".zip")
 
 
@@ -251,26 +228,27 @@ def choose(page, dropdown, name):
     page.wait_for_timeout(1500)
 
 
-def test_more_like_the_chosen_one(small_page):
-    chains(small_page, 2)
-    choose(small_page, "named", "right_half")
-    complete(small_page)
-    chosen = small_page.locator("#results .thumbnail-item img").nth(1)
+def test_more_like_the_chosen_one(page):
+    chains(page, 2)
+    choose(page, "named", "right_half")
+    complete(page)
+    chosen = page.locator("#results .thumbnail-item img").nth(1)
     caption = chosen.get_attribute("alt")
     chosen.click()
-    small_page.wait_for_timeout(1000)
-    small_page.click("#more")
-    small_page.wait_for_function(
+    page.wait_for_timeout(1000)
+    page.click("#more")
+    page.wait_for_function(
         "document.querySelectorAll('#results .grid-container .thumbnail-item').length == 4",
         timeout=120_000,
     )
-    shown = small_page.locator("#results .grid-container .thumbnail-item img")
+    shown = page.locator("#results .grid-container .thumbnail-item img")
     assert shown.nth(3).get_attribute("alt") == caption
 
 
 def test_a_second_visitor_waits(page, address, browser):
     """One job at a time: the other's begins when the first has ended."""
-    chains(page, 8)
+    chains(page, 16)
+    choose(page, "config", "exact")
     choose(page, "named", "right_half")
     page.click("#complete")
     until(page, walking)
@@ -303,10 +281,10 @@ def faults(page):
 
 
 @pytest.fixture(scope="module")
-def completed(small_address, browser):
+def completed(address, browser):
     """A page with completions."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, bypass_csp=True)
-    one = opened(context, small_address)
+    one = opened(context, address)
     chains(one, 2)
     choose(one, "named", "right_half")
     complete(one)
@@ -325,8 +303,8 @@ def test_axe_finds_no_serious_fault(completed, scheme, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_cut_on_a_phone(small_address, browser, scheme):
+def test_nothing_is_cut_on_a_phone(address, browser, scheme):
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
-    one = opened(context, small_address)
+    one = opened(context, address)
     assert one.evaluate("document.documentElement.scrollWidth") <= 390
     context.close()

@@ -170,7 +170,7 @@ def test_smaller_batches_are_filled_up_not_compiled_anew():
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_walks_alike_compiled(name):
     """Twenty evaluations or more, on graphs that are run as they are."""
-    space = LatentSpace(small(8).requires_grad_(False), "z+noise")
+    space = LatentSpace(small(4).requires_grad_(False), "z+noise")
     torch._dynamo.reset()
     compiler, ends = StepCompiler(backend=backend([])), []
     for compiled in (compiler, None):
@@ -185,9 +185,9 @@ def test_every_sampler_walks_alike_compiled(name):
     assert not compiler.eager
 
 
-@pytest.mark.parametrize("estimator", ["plugin", "mean", "logmeanexp", "inflated"])
+@pytest.mark.parametrize("estimator", ["mean", "logmeanexp", "inflated"])
 def test_a_whole_step_is_one_graph(estimator):
-    space = LatentSpace(small(8).requires_grad_(False), "z")
+    space = LatentSpace(small(4).requires_grad_(False), "z")
     torch._dynamo.reset()
     compiler, ends = StepCompiler(backend=backend([])), []
     for compiled in (compiler, None):
@@ -201,7 +201,7 @@ def test_a_whole_step_is_one_graph(estimator):
 
 
 def test_rows_that_meet_in_the_clip_are_not_filled_up():
-    space = LatentSpace(small(8).requires_grad_(False), "z")
+    space = LatentSpace(small(4).requires_grad_(False), "z")
     torch._dynamo.reset()
     compiler, ends = StepCompiler(backend=backend([])), []
     for compiled in (compiler, None):
