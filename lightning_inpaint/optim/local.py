@@ -39,10 +39,10 @@ class LocalDraws(ChainOptimizer):
 
     A jump is a step of iterated sampling importance resampling (Andrieu, Lee and Vihola 2018, Bernoulli 24):
     ``jumps`` places are drawn from the Laplace approximations to all modes that the chains of the picture
-    begin at, and one of them, or the present place, is chosen by weight posterior over proposal. With many
-    latents, or where the burn-in finds that such jumps are not taken, none are made. Where they are, the
-    chain's mode is drawn from its responsibilities before a trajectory, which turns about that mode, and
-    enters the test.
+    begin at, and one of them, or the present place, is chosen by weight posterior over proposal. None are
+    made with many latents, where no two modes are apart, so that trajectories do as well for less, or where
+    the burn-in finds that they are not taken. Where they are, the chain's mode is drawn from its
+    responsibilities before a trajectory, which turns about that mode, and enters the test.
 
     The burn-in has rounds. A picture makes another one, with a metric and modes of its own, while the
     potential of its chains still falls; others wait. A valley that bends is followed so to its end, some
@@ -256,11 +256,19 @@ class LocalDraws(ChainOptimizer):
         none = ~weight.isfinite().any(dim=1)
         weight[:, 0] = torch.where(none, 0.0, weight[:, 0])
         share = elementwise(torch.exp, weight - weight.amax(dim=1, keepdim=True))
-        choice = chosen(share, which[:, :1])[..., None].expand(-1, 1, size)
-        self.latents[rows] = places.gather(1, choice)[:, 0]
+        choice = chosen(share, which[:, :1])
+        self.latents[rows] = places.gather(1, choice[..., None].expand(-1, 1, size))[:, 0]
         self.spent[rows] += self.jumps / PICTURES
-        self.here = None
+        moved = rows[choice[:, 0] > 0]
+        if self.here is not None and len(moved):
+            self._arrive(moved)
         return (1 - share[:, 0] / share.cumsum(dim=1)[:, -1]).to(u)
+
+    def _arrive(self, rows: Tensor) -> None:
+        """Energies and gradients of the chains ``rows`` where they are now."""
+        assert self.here is not None
+        self.here[0][rows], self.here[1][rows] = self._gradient(self.latents.detach()[rows], rows)
+        self.spent[rows] += 1
 
     def _homes(self, u: Tensor, rows: Tensor) -> Tensor:
         """(n, modes) log responsibilities of the modes for the chains ``rows`` at ``u``."""
@@ -302,8 +310,12 @@ class LocalDraws(ChainOptimizer):
         self.measures += 1
         self.passed = torch.zeros_like(self.centre), torch.zeros_like(self.seen)
         if self.probing and number == self.measured[-1] > 0 and len(jumping):
-            chance = self._of_pictures(self._jump(jumping)).mean(dim=1)
-            self.leaps[jumping] = (chance > WORTHWHILE).repeat_interleave(self.company)
+            apart = self._mixture(jumping).apart().repeat_interleave(self.company)
+            self.leaps[jumping] = False
+            far = jumping[apart]
+            if len(far):
+                chance = self._of_pictures(self._jump(far)).mean(dim=1)
+                self.leaps[far] = (chance > WORTHWHILE).repeat_interleave(self.company)
             self._move(rows)
 
     def _number(self, past: int) -> int:

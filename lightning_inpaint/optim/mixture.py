@@ -13,6 +13,7 @@ from .frame import factored
 __all__ = ["Mixture", "chosen"]
 
 FLAT = 0.5  # power of the estimated weights: the estimates err by some nats
+CLEAR = 2  # deviations beyond which a distance is no chance
 LEAST = 1e-12
 
 
@@ -56,6 +57,15 @@ class Mixture(NamedTuple):
         none = (evidence == -torch.inf).all(dim=-1, keepdim=True)
         weight = torch.log_softmax(torch.where(none, 0.0, evidence), dim=-1)
         return cls(u - step, factor, weight)
+
+    def apart(self) -> Tensor:
+        """(pictures,) whether two of the modes are farther apart than draws of either would be by chance."""
+        away = self.centre[:, :, None] - self.centre[:, None]
+        square = (away[..., None, :] @ self.factor[:, None]).square().sum(dim=(-2, -1))
+        size = self.centre.shape[-1]
+        # That of two draws of a Gaussian varies as 2 chi2 of D: mean 2 D, variance 8 D.
+        bound = 2 * size + CLEAR * (8 * size) ** 0.5
+        return (torch.minimum(square, square.mT) > bound).flatten(1).any(dim=1)
 
     def log_terms(self, u: Tensor) -> Tensor:
         """log of w_k N(u; m_k, ...) but for (2 pi)^(-D/2), float64 (pictures, n, K), at ``u``

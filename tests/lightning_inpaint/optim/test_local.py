@@ -69,6 +69,21 @@ def test_without_jumps_chains_stay_in_the_mode_that_they_began_in() -> None:
     assert ((ends[:, 0] > 0) == (start[:, 0] > 0)).all()
 
 
+def test_who_jumps_and_what_it_costs_is_each_picture_s_own() -> None:
+    """Chains at one mode make no jumps, and those of other pictures cost them nothing."""
+    problem = in_both_modes(2, 2)
+    problem.u.data[:2, 0] = 1.4
+    alone = in_both_modes(1, 2)
+    alone.u.data, alone.streams = (
+        problem.u.data[:2].clone(),
+        problem.streams.select(torch.arange(2)),
+    )
+    (sampler, _), (single, _) = drawn(problem, 2), drawn(alone, 2)
+    assert sampler.jumpers.tolist() == [2, 3]
+    assert torch.equal(sampler.spent[:2], single.spent)
+    assert (sampler.spent[2:] > 1.5 * sampler.spent[:2]).all()
+
+
 def test_chains_in_every_mode_at_once_stay_distributed() -> None:
     """One draw from the posterior, moved by jumps and trajectories, is a draw."""
     grid, weight = quadrature()
