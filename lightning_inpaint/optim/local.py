@@ -16,6 +16,7 @@ from .frame import Frame, factored, journey
 from .gauss_newton import Linearized, curvature, linearized, residuals
 from .hmc import DIVERGENT
 from .mixture import Mixture, chosen
+from .rounds import behind, falling
 
 __all__ = ["LocalDraws"]
 
@@ -24,8 +25,6 @@ PICTURES = 2  # made without a gradient for the price of one evaluation
 MEASURES = 8  # of the metric, at most, in the first three quarters of the burn-in
 APART = 3  # trajectories from one to the next, at least
 WORTHWHILE = 0.05  # chance that a jump moves, in the burn-in, below which there are none
-FALL = 1.4  # of the potential from one half of a round to the other, in a draw's deviations, that is no chance
-HOPE = 2  # times as fast as a potential fell it may fall in the rounds to come
 
 
 class LocalDraws(ChainOptimizer):
@@ -46,7 +45,8 @@ class LocalDraws(ChainOptimizer):
 
     The burn-in has rounds. A picture makes another one, with a metric and modes of its own, while the
     potential of its chains still falls; others wait. A valley that bends is followed so to its end, some
-    hundred trajectories away, which few pictures need.
+    hundred trajectories away, which few pictures need. A chain that stays far above another of its picture,
+    in a mode of no weight or on a long way down, goes on from there.
 
     Metric, centres, modes, step and whether to jump stand still from the first draw on.
 
@@ -332,27 +332,34 @@ class LocalDraws(ChainOptimizer):
                 self.here = None
         if number == 0:
             if past:
-                self._move(self._falling(self.rounds - past // self.burn_in))
+                self._go_on(self.rounds - past // self.burn_in)
             self.passing = self.passing[:0]
 
     def _move(self, rows: Tensor) -> None:
         """The chains ``rows``, all of a picture, move on; the others wait."""
         self.rows, self.jumpers = rows, rows[self.leaps[rows]]
 
-    def _falling(self, left: int) -> Tensor:
-        """Those of the chains that moved in this round whose picture's potential still falls, and may yet fall
-        to that of a draw in the rounds that are ``left``."""
-        rows = self.rows
-        half = len(self.passing) // 2
-        first, second = (part.mean(dim=0)[rows] for part in self.passing.tensor_split([half]))
-        fall = self._of_pictures(first - second).mean(dim=1)
-        # A draw's potential varies as that of D standard normal numbers; this is a mean over chains.
-        noise = (self.latents.shape[1] / 2 / self.company) ** 0.5
+    def _go_on(self, left: int) -> None:
+        """Those move on whose picture needs another one of the rounds that are ``left``."""
+        rows, size = self.rows, self.latents.shape[1]
+        parts = self.passing[:, rows].tensor_split([len(self.passing) // 2])
+        first, second = (self._of_pictures(part.mean(dim=0)) for part in parts)
         values = self._observed(rows)
         above = self.seen[rows] / self.noise_std**2 - arrival_bound(values) * values
         above = self._of_pictures(above).amin(dim=1) / 2
-        still = (fall > FALL * noise) & (above < HOPE * 2 * fall * left)
-        return rows[still.repeat_interleave(self.company)]
+        # Where chains jump, jumps see to modes of little weight.
+        lost = behind(second, size) & (above <= 0)[:, None] & ~self._of_pictures(self.leaps[rows])
+        own = self._of_pictures(rows)
+        best = own.gather(1, second.argmin(dim=1, keepdim=True)).expand_as(own)
+        self._follow(rows, torch.where(lost, best, own).flatten())
+        still = falling(first, second, above, left, size) | lost.any(dim=1)
+        self._move(rows[still.repeat_interleave(self.company)])
+
+    def _follow(self, rows: Tensor, there: Tensor) -> None:
+        """The chains ``rows`` go on from where the chains ``there`` are."""
+        assert self.here is not None
+        for part in (self.latents, self.centre, self.seen, self.arrived, *self.here):
+            part[rows] = part[there]
 
     @property
     def adapting(self) -> bool:

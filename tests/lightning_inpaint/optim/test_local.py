@@ -69,6 +69,25 @@ def test_without_jumps_chains_stay_in_the_mode_that_they_began_in() -> None:
     assert ((ends[:, 0] > 0) == (start[:, 0] > 0)).all()
 
 
+def tilted(u: Tensor) -> Tensor:
+    """Two modes, the one at the left some 15 nats above the other, and 20 of barrier."""
+    return torch.stack([u[:, 0].square(), 0.5 * u[:, 0]], dim=1)
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_mode_of_no_weight_is_left_for_a_better_one(rounds: int) -> None:
+    problem = in_both_modes(8, 4)
+    problem.decode, problem.target = tilted, torch.tensor([2.0, 0.7])
+    problem.u.data[16:, 0] = 1.4  # pictures that have nothing to mend
+    start = problem.u.detach().clone()
+    steps = 36 + 12 * (rounds - 1)
+    sampler, ends = drawn(problem, 4, jumps=0, steps=steps, trajectories=36, rounds=rounds)
+    right = ends[:, 0] > 0
+    assert right.all() if rounds > 1 else torch.equal(right, start[:, 0] > 0)
+    spent = sampler.diagnostics()["gradient_evaluations"]
+    assert (spent[:16].min() > spent[16:].max() + 12 * 8 - 8) == (rounds > 1)
+
+
 def test_who_jumps_and_what_it_costs_is_each_picture_s_own() -> None:
     """Chains at one mode make no jumps, and those of other pictures cost them nothing."""
     problem = in_both_modes(2, 2)
