@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -32,6 +32,11 @@ class Frame(NamedTuple):
 
     centre: Tensor
     factor: Tensor
+
+    def rows(self, groups: Tensor) -> Tensor:
+        """Numbers of the rows whose factors ``groups`` are."""
+        company = len(self.centre) // len(self.factor)
+        return (groups[:, None] * company + torch.arange(company, device=groups.device)).flatten()
 
     def _grouped(self, x: Tensor) -> Tensor:
         return x.unflatten(0, (len(self.factor), -1)).mT
@@ -73,7 +78,7 @@ class Journey(NamedTuple):
 
 
 def journey(
-    gradient: Callable[[Tensor], tuple[Tensor, Tensor]],
+    gradient: Callable[..., tuple[Tensor, Tensor]],
     frame: Frame,
     std: float | Tensor,
     at: tuple[Tensor, Tensor, Tensor],
@@ -81,11 +86,13 @@ def journey(
     angle: Tensor,
     chance: Tensor,
     leapfrog: int,
+    further: Sequence[Tensor] = (),
 ) -> Journey:
     """A trajectory under E / (2 sigma^2) + |u|^2 / 2: the frame's Gaussian by rotations, the rest by kicks.
 
     Args:
-        gradient: places (N, D) to energies (N,) and their gradients (N, D).
+        gradient: places (N, D) to energies (N,) and their gradients (N, D); of some, with their numbers (n,)
+            as a second argument, where trajectories go further.
         frame: of the coordinates.
         std: sigma, one for all or (N,).
         at: places (N, D), their energies and gradients.
@@ -93,23 +100,38 @@ def journey(
         angle: (N,), of a rotation.
         chance: (N,), uniform numbers by which the angles vary.
         leapfrog: rotations, an evaluation each.
+        further: numbers of the factors whose chains make as many rotations again; once for each time.
     """
-    variance = 2 * std**2
-    column = variance[:, None] if isinstance(variance, Tensor) else variance
-    end = at
-
-    def rest(place: Tensor, energy: Tensor, grad: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        value = energy / variance + place.square().sum(dim=1) / 2
-        return frame.rest(value, grad / column + place, w)
-
-    def potential(w: Tensor) -> tuple[Tensor, Tensor]:
-        nonlocal end
-        place = frame.place(w)
-        end = (place, *gradient(place))
-        return rest(*end, w)
-
     swing = (1 + JITTER * (2 * chance - 1)).to(momentum)
+    turn = (angle * swing)[:, None]
+    everywhere = torch.as_tensor(2 * std**2).to(momentum).expand(len(momentum))
+
+    def rest(
+        frame: Frame, variance: Tensor, end: Sequence[Tensor], w: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        place, energy, grad = end
+        value = energy / variance + place.square().sum(dim=1) / 2
+        return frame.rest(value, grad / variance[:, None] + place, w)
+
+    def leg(
+        frame: Frame, start: Point, turn: Tensor, variance: Tensor, *rows: Tensor
+    ) -> tuple[Point, list[Tensor]]:
+        end: list[Tensor] = []
+
+        def potential(w: Tensor) -> tuple[Tensor, Tensor]:
+            place = frame.place(w)
+            end[:] = place, *gradient(place, *rows)
+            return rest(frame, variance, end, w)
+
+        return trajectory(potential, start, turn, leapfrog), end
+
     w = frame.coordinates(at[0])
-    old = Point(w, momentum, *rest(*at, w))
-    new = trajectory(potential, old, (angle * swing)[:, None], leapfrog)
-    return Journey(*end, log_accept(old, new))
+    old = Point(w, momentum, *rest(frame, everywhere, at, w))
+    new, end = leg(frame, old, turn, everywhere)
+    for groups in further:
+        rows = frame.rows(groups)
+        part = Frame(frame.centre[rows], frame.factor[groups])
+        went, last = leg(part, Point(*(x[rows] for x in new)), turn[rows], everywhere[rows], rows)
+        new = Point(*(x.index_copy(0, rows, y) for x, y in zip(new, went, strict=True)))
+        end = [x.index_copy(0, rows, y) for x, y in zip(end, last, strict=True)]
+    return Journey(end[0], end[1], end[2], log_accept(old, new))

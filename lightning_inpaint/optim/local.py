@@ -24,6 +24,7 @@ FIRST_ANGLE = 0.2  # of a rotation; the burn-in adapts it
 PICTURES = 2  # made without a gradient for the price of one evaluation
 MEASURES = 8  # of the metric, at most, in the first three quarters of the burn-in
 APART = 3  # trajectories from one to the next, at least
+LONGEST = 2  # times as many rotations as in the burn-in, at most
 WORTHWHILE = 0.05  # chance that a jump moves, in the burn-in, below which there are none
 
 
@@ -46,7 +47,8 @@ class LocalDraws(ChainOptimizer):
     The burn-in has rounds. A picture makes another one, with a metric and modes of its own, while the
     potential of its chains still falls; others wait. A valley that bends is followed so to its end, some
     hundred trajectories away, which few pictures need. A chain that stays far above another of its picture,
-    in a mode of no weight or on a long way down, goes on from there.
+    in a mode of no weight or on a long way down, goes on from there. Where it ends with small angles, and the
+    picture's budget has something left, trajectories of the draws are longer.
 
     Metric, centres, modes, step and whether to jump stand still from the first draw on.
 
@@ -58,7 +60,7 @@ class LocalDraws(ChainOptimizer):
     live = (
         *ChainOptimizer.live,
         *("arrived", "spent", "seen", "here", "centre", "passed", "summed", "measures"),
-        *("factor", "modes", "leaps", "jumpers", "rows", "passing"),
+        *("factor", "modes", "leaps", "jumpers", "further", "rows", "passing"),
         *("accepted", "divergent", "tested"),
         *("adaptation.log_step", "adaptation.log_average", "adaptation.count"),
     )
@@ -88,6 +90,9 @@ class LocalDraws(ChainOptimizer):
         self.factor: Tensor | None = None  # (pictures, D, D)
         self.modes: tuple[Tensor, ...] | None = None
         self.leaps = torch.zeros_like(self.arrived)  # whether jumps are worth it
+        self.further: tuple[
+            Tensor, ...
+        ] = ()  # pictures whose draws' trajectories are so many times longer
         self._move(torch.arange(len(u), device=u.device))
         self.passing = blank.new_zeros(0, len(u))  # potentials in this round of the burn-in
         self.accepted, self.divergent, self.tested = blank.clone(), blank.clone(), 0
@@ -328,12 +333,28 @@ class LocalDraws(ChainOptimizer):
         """See to who moves: at the beginning, of another round, and of the draws."""
         if past in (0, self.rounds * self.burn_in):
             self._move(torch.arange(len(self.seen), device=self.seen.device))
+            if past:
+                self._lengthen()
             if self.rounds > 1:  # those who waited may have no gradients
                 self.here = None
         if number == 0:
             if past:
                 self._go_on(self.rounds - past // self.burn_in)
             self.passing = self.passing[:0]
+
+    def _lengthen(self) -> None:
+        """Trajectories of the draws come nearer to a quarter turn, a fresh draw of a Gaussian, where there is
+        enough :meth:`left` for it."""
+        angle = self._of_pictures(self.adaptation.frozen).mean(dim=1)
+        times = torch.pi / 2 / (self.leapfrog * angle)
+        draws = self.trajectories - self.burn_in
+        times = torch.minimum(times, 1 + self.left() / (self.leapfrog * draws))
+        further = ((times >= n).nonzero()[:, 0] for n in range(2, LONGEST + 1))
+        self.further = tuple(pictures for pictures in further if len(pictures))
+
+    def left(self) -> Tensor:
+        """(pictures,) evaluations that a chain may still spend, beyond those of all its trajectories."""
+        return self.spent.new_zeros(len(self.spent) // self.company)
 
     def _move(self, rows: Tensor) -> None:
         """The chains ``rows``, all of a picture, move on; the others wait."""
@@ -371,11 +392,12 @@ class LocalDraws(ChainOptimizer):
         rows = self.rows
         u = self.latents.detach()[rows]
 
-        def gradient(at: Tensor) -> tuple[Tensor, Tensor]:
-            self.spent[rows] += 1
-            if closure is not None:
+        def gradient(at: Tensor, some: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            which = rows if some is None else rows[some]
+            self.spent[which] += 1
+            if closure is not None and some is None:
                 return self.evaluate(closure, at)
-            return self._gradient(at, rows)
+            return self._gradient(at, which)
 
         if self.here is None:
             self.here = self.seen.clone(), torch.zeros_like(self.centre)
@@ -402,6 +424,7 @@ class LocalDraws(ChainOptimizer):
             size,
             chance[:, 1],
             self.leapfrog,
+            () if self.adapting else self.further,
         )
         at, energy, grad, ratio = end
         if extra is not None and home is not None:

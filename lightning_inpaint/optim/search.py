@@ -234,6 +234,16 @@ class Search(LocalDraws):
             return self.leapfrog + (0 if self.many else more)
         return (PACE if self.many else 1) if place else self._screened // PICTURES
 
+    @property
+    def _allowed(self) -> int:
+        """Evaluations that the chains of a picture may spend together."""
+        return self.budget or SHARE * max(self.company, 2)
+
+    def left(self) -> Tensor:
+        spent = self._of_pictures(self.spent).sum(dim=1)
+        draws = self.leapfrog * (self.trajectories - self.burn_in)
+        return (self._allowed - spent) / self.company - draws
+
     def scale_step(self, factor: float) -> None:
         """Another rate of Adam."""
         self.param_groups[0]["lr"] *= factor
@@ -279,8 +289,7 @@ class Search(LocalDraws):
         """Those try (again) that have not arrived; where not all of a picture's can pay, the best can."""
         spent, tries = (self._of_pictures(x).sum(dim=1) for x in (self.spent, self.tries))
         each = spent / tries.clamp(min=1)
-        budget = self.budget or SHARE * max(self.company, 2)
-        can = ((budget - spent) / each.clamp(min=1)).clamp(min=0).floor()
+        can = ((self._allowed - spent) / each.clamp(min=1)).clamp(min=0).floor()
         if self.step_count + length > self.searching:
             can = torch.zeros_like(can)
         waiting = self._of_pictures(~self.arrived)

@@ -88,17 +88,19 @@ def test_trajectories_draw_from_the_closed_form() -> None:
     assert sampler.diagnostics()["acceptance"].mean() > 0.9
 
 
-def test_trajectories_are_exact_where_the_gaussian_is_wrong() -> None:
-    """One latent seen through a bend, against quadrature."""
+@pytest.mark.parametrize("leapfrog", [8, 1])
+def test_trajectories_are_exact_where_the_gaussian_is_wrong(leapfrog: int) -> None:
+    """One latent seen through a bend, against quadrature; one rotation is no quarter turn, two are."""
 
     def decode(u: Tensor) -> Tensor:
         return u + 0.6 * u.square()
 
     start = prior_start(2400, 1)
     problem = Problem(decode, torch.tensor([0.4]), torch.ones(1), start)
-    options = {"steps": 40, "trajectories": 40, "rounds": 1}
+    options = {"steps": 40, "trajectories": 40, "rounds": 1, "leapfrog": leapfrog}
     sampler = Search([problem.group], noise_std=1.0, **options)
     ends = problem.run(sampler).double()[:, 0]
+    assert bool(sampler.further) == (leapfrog == 1)
     grid = torch.linspace(-8, 8, 20001, dtype=torch.float64)
     log = -(decode(grid) - 0.4).square() / 2 - grid.square() / 2
     weight = log.exp() / log.exp().sum()
@@ -106,6 +108,16 @@ def test_trajectories_are_exact_where_the_gaussian_is_wrong() -> None:
         exact = (weight * grid**power).sum()
         error = ends.pow(power).std() / len(ends) ** 0.5
         assert abs(ends.pow(power).mean() - exact) < 4 * error
+
+
+def test_what_a_budget_leaves_lengthens_trajectories() -> None:
+    spent = []
+    for budget in (1, 1000):
+        problem, _, _ = linear_problem(4, SIGMA)
+        options = {"steps": 30, "trajectories": 30, "rounds": 1, "leapfrog": 1, "budget": budget}
+        sampler, _ = searched(problem, **options)
+        spent.append(sampler.diagnostics()["gradient_evaluations"])
+    torch.testing.assert_close(spent[1], spent[0] + 20)
 
 
 def test_a_copy_goes_on_bit_for_bit() -> None:
