@@ -15,7 +15,7 @@ from .base import ChainOptimizer, Closure, arrival_bound
 from .frame import Frame, factored, journey
 from .gauss_newton import Linearized, curvature, linearized, residuals
 from .hmc import DIVERGENT
-from .mixture import Mixture, chosen
+from .mixture import Mixture, chosen, jump
 from .rounds import behind, falling
 
 __all__ = ["LocalDraws"]
@@ -37,20 +37,20 @@ class LocalDraws(ChainOptimizer):
     mode alone misses how it turns within the posterior's bulk, and steps in it are several times shorter.
     c is the mean of a chain's own places.
 
-    A jump is a step of iterated sampling importance resampling (Andrieu, Lee and Vihola 2018, Bernoulli 24):
-    ``jumps`` places are drawn from the Laplace approximations to all modes that the chains of the picture
-    begin at, and one of them, or the present place, is chosen by weight posterior over proposal. None are
-    made with many latents, where no two modes are apart, so that trajectories do as well for less, or where
-    the burn-in finds that they are not taken. Where they are, the chain's mode is drawn from its
-    responsibilities before a trajectory, which turns about that mode, and enters the test.
+    A jump is a step of iterated sampling importance resampling (:func:`.mixture.jump`): ``jumps`` places are
+    drawn from the Laplace approximations to all modes that the chains of the picture begin at, and one of
+    them, or the present place, is chosen by weight posterior over proposal. None are made with many latents,
+    where no two modes are apart, so that trajectories do as well for less, or where the burn-in finds that
+    they are not taken. Where they are, the chain's mode is drawn from its responsibilities before a
+    trajectory, which turns about that mode, and enters the test.
 
     The burn-in has rounds. A picture makes another one, with a metric and modes of its own, while the
     potential of its chains still falls; others wait. A valley that bends is followed so to its end, some
     hundred trajectories away, which few pictures need. A chain that stays far above another of its picture,
-    in a mode of no weight or on a long way down, goes on from there. Where it ends with small angles, and the
-    picture's budget has something left, trajectories of the draws are longer.
+    in a mode of no weight or on a long way down, goes on from there. Where the burn-in ends with small angles,
+    and the picture's budget has enough left, trajectories of the draws are longer.
 
-    Metric, centres, modes, step and whether to jump stand still from the first draw on.
+    Metric, centres, modes, step, length and whether to jump stand still from the first draw on.
 
     Subclasses place the chains and set :attr:`arrived`.
     """
@@ -240,34 +240,26 @@ class LocalDraws(ChainOptimizer):
 
     def _jump(self, rows: Tensor) -> Tensor:
         """One jump of each of the chains ``rows``, all of a picture; the chances (n,) that it moved."""
-        u, draw, mixture = self.latents.detach()[rows], self.step_count, self._mixture(rows)
+        u, draw = self.latents.detach()[rows], self.step_count
         streams, size = self.streams.select(rows), u.shape[1]
         which = streams.uniform(draw, 1 + self.jumps, Purpose.RESAMPLE)
         numbers = streams.normal(draw, self.jumps * size, Purpose.SAMPLE, u.dtype)
-        places = mixture.draw(
-            self._of_pictures(which[:, 1:]),
-            self._of_pictures(numbers.unflatten(1, (self.jumps, size))),
-        ).flatten(0, 1)
-        places = torch.cat([u[:, None], places], dim=1)
-        together = self._of_pictures(places).flatten(1, 2)
-        proposal = torch.logsumexp(mixture.log_terms(together), dim=2).view(places.shape[:2])
-        found = [
-            residuals(self._residual, at, row).square().sum(dim=1)
-            for at, row in zip(places, rows, strict=True)
-        ]
-        energy = torch.stack(found).double()
-        weight = -self._potential(energy, places.double()) - proposal
-        weight = torch.where(weight.isfinite(), weight, -torch.inf)
-        none = ~weight.isfinite().any(dim=1)
-        weight[:, 0] = torch.where(none, 0.0, weight[:, 0])
-        share = elementwise(torch.exp, weight - weight.amax(dim=1, keepdim=True))
-        choice = chosen(share, which[:, :1])
-        self.latents[rows] = places.gather(1, choice[..., None].expand(-1, 1, size))[:, 0]
+
+        def potential(places: Tensor) -> Tensor:
+            found = [
+                residuals(self._residual, at, row).square().sum(dim=1)
+                for at, row in zip(places, rows, strict=True)
+            ]
+            return self._potential(torch.stack(found).double(), places.double())
+
+        numbers = numbers.unflatten(1, (self.jumps, size))
+        jumped = jump(self._mixture(rows), u, which, numbers, potential)
+        self.latents[rows] = jumped.place
         self.spent[rows] += self.jumps / PICTURES
-        moved = rows[choice[:, 0] > 0]
+        moved = rows[jumped.moved]
         if self.here is not None and len(moved):
             self._arrive(moved)
-        return (1 - share[:, 0] / share.cumsum(dim=1)[:, -1]).to(u)
+        return jumped.chance.to(u)
 
     def _arrive(self, rows: Tensor) -> None:
         """Energies and gradients of the chains ``rows`` where they are now."""

@@ -1,7 +1,8 @@
-"""A mixture of Gaussians, one around each mode of a picture's posterior (Laplace's approximation)."""
+"""A mixture of Gaussians, one around each mode of a picture's posterior (Laplace), and jumps between them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from ..steady import elementwise
 from .frame import factored
 
-__all__ = ["Mixture", "chosen"]
+__all__ = ["Jump", "Mixture", "chosen", "jump"]
 
 FLAT = 0.5  # power of the estimated weights: the estimates err by some nats
 CLEAR = 2  # deviations beyond which a distance is no chance
@@ -95,3 +96,48 @@ class Mixture(NamedTuple):
             place = away.mT.view_as(numbers) + self.centre[:, k, None, None]
             out = torch.where((choice == k)[..., None], place, out)
         return out
+
+
+class Jump(NamedTuple):
+    """What a jump gave.
+
+    Attributes:
+        place: (n, D), where each chain is now.
+        moved: (n,), whether that is another place than before.
+        chance: (n,) float64, that it would be.
+    """
+
+    place: Tensor
+    moved: Tensor
+    chance: Tensor
+
+
+def jump(
+    mixture: Mixture,
+    u: Tensor,
+    which: Tensor,
+    numbers: Tensor,
+    potential: Callable[[Tensor], Tensor],
+) -> Jump:
+    """One step of iterated sampling importance resampling (Andrieu, Lee and Vihola 2018, Bernoulli 24).
+
+    Args:
+        mixture: what places are drawn from.
+        u: (n, D), the chains, as many of each picture.
+        which: (n, 1 + jumps), uniform numbers: the first chooses the place, the others a mode each.
+        numbers: (n, jumps, D), standard normal.
+        potential: places (n, 1 + jumps, D) to their potentials, float64.
+    """
+    chains = len(u) // len(mixture.centre)
+    modes, own = which[:, 1:].unflatten(0, (-1, chains)), numbers.unflatten(0, (-1, chains))
+    places = torch.cat([u[:, None], mixture.draw(modes, own).flatten(0, 1)], dim=1)
+    together = places.unflatten(0, (-1, chains)).flatten(1, 2)
+    proposal = torch.logsumexp(mixture.log_terms(together), dim=2).view(places.shape[:2])
+    weight = -potential(places) - proposal
+    weight = torch.where(weight.isfinite(), weight, -torch.inf)
+    none = ~weight.isfinite().any(dim=1)
+    weight[:, 0] = torch.where(none, 0.0, weight[:, 0])
+    share = elementwise(torch.exp, weight - weight.amax(dim=1, keepdim=True))
+    choice = chosen(share, which[:, :1])
+    place = places.gather(1, choice[..., None].expand(-1, 1, u.shape[1]))[:, 0]
+    return Jump(place, choice[:, 0] > 0, 1 - share[:, 0] / share.cumsum(dim=1)[:, -1])

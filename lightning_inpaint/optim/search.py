@@ -59,7 +59,7 @@ class Search(LocalDraws):
     from where another one of its picture has, if one has.
 
     Then come ``trajectories`` of Hamiltonian Monte Carlo in a metric that the chains of the picture measure in
-    their burn-in, which goes on while their potential falls, with jumps between the modes that they found where
+    their burn-in, which goes on while their potential falls, with jumps between modes that are apart where
     jumps succeed (``local.py``): exact, about the stationary distribution; which of several modes was found is
     the search's doing, where there are no jumps.
 
@@ -77,7 +77,8 @@ class Search(LocalDraws):
             trajectories need: no search, the chains stay where they start. None: twice each attempt.
         noise_std: assumed standard deviation sigma of a known value, pictures in [-1, 1].
         budget: evaluations that the chains of a picture may have spent together when an attempt ends; each
-            chain's first is always made. None: 1,750 a chain, for one alone 3,500.
+            chain's first is always made. What is left of it can make trajectories longer. None: 1,750 a chain,
+            for one alone 3,500.
         screen: prior draws that an attempt of the first kind chooses its start from; None: 64, with more than
             256 latents 256.
         descent: steps of Adam of such an attempt.
@@ -88,9 +89,10 @@ class Search(LocalDraws):
         trajectories: of Hamiltonian Monte Carlo, a third of them burn-in; 0 = the mode.
         rounds: of burn-in at most, of a third of the trajectories each; the second and others only where a
             picture's potential still falls.
-        leapfrog: evaluations of a trajectory.
-        jumps: places that a jump chooses from, half an evaluation each; 0 = no jumps. With more than six
-            latents to an evaluation of a trajectory none are tried.
+        leapfrog: evaluations of a trajectory; of a draw's twice as many where its angles stay small and the
+            ``budget`` has as much left.
+        jumps: places that a jump between modes that are apart chooses from, half an evaluation each; 0 = no
+            jumps. With more than six latents to an evaluation of a trajectory none are tried.
         target_accept: acceptance that the burn-in aims at.
         anchor: what attempts are held to: ``origin``, so that they seek the mode, or ``start``, the chain's
             first prior draw, so that without trajectories it ends near a draw (see

@@ -207,6 +207,17 @@ def test_a_mixture_knows_the_density_of_its_draws(chains: int) -> None:
     assert abs(float(ratio.mean()) - 1) < 4 * float(ratio.std()) / len(ratio) ** 0.5
 
 
+def test_modes_are_apart_where_draws_of_one_are_not_near_the_other() -> None:
+    """In units of the narrower one's deviation 5 is far in two dimensions, and in twenty it is not."""
+    for size, far in ((2, True), (20, False)):
+        place = torch.zeros(3, 2, size)
+        place[:, 1, 0] = torch.tensor([5.0, 0.5, -5.0])
+        narrow, none = torch.eye(size).expand(3, 2, -1, -1), torch.zeros(3, 2)
+        wide = narrow * torch.tensor([1.0, 1.0, 0.01])[:, None, None, None]
+        mixture = Mixture.around(place, wide, torch.zeros_like(place), none)
+        assert mixture.apart().tolist() == [far, False, False]
+
+
 def winding(u: Tensor) -> Tensor:
     """A valley around the first axis, along which chains are pulled."""
     first = u[:, :1]
