@@ -336,15 +336,15 @@ class LocalDraws(ChainOptimizer):
 
     def _lengthen(self) -> None:
         """Trajectories of the draws come nearer to a quarter turn, a fresh draw of a Gaussian, where there is
-        enough :meth:`left` for it."""
+        enough left for it."""
         angle = self._of_pictures(self.adaptation.frozen).mean(dim=1)
         times = torch.pi / 2 / (self.leapfrog * angle)
         draws = self.trajectories - self.burn_in
-        times = torch.minimum(times, 1 + self.left() / (self.leapfrog * draws))
+        times = torch.minimum(times, 1 + self._left() / (self.leapfrog * draws))
         further = ((times >= n).nonzero()[:, 0] for n in range(2, LONGEST + 1))
         self.further = tuple(pictures for pictures in further if len(pictures))
 
-    def left(self) -> Tensor:
+    def _left(self) -> Tensor:
         """(pictures,) evaluations that a chain may still spend, beyond those of all its trajectories."""
         return self.spent.new_zeros(len(self.spent) // self.company)
 

@@ -241,7 +241,8 @@ class Search(LocalDraws):
         """Evaluations that the chains of a picture may spend together."""
         return self.budget or SHARE * max(self.company, 2)
 
-    def left(self) -> Tensor:
+    def _left(self) -> Tensor:
+        """What the budget leaves, likewise."""
         spent = self._of_pictures(self.spent).sum(dim=1)
         draws = self.leapfrog * (self.trajectories - self.burn_in)
         return (self._allowed - spent) / self.company - draws
