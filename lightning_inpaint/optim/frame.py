@@ -104,7 +104,8 @@ def journey(
     """
     swing = (1 + JITTER * (2 * chance - 1)).to(momentum)
     turn = (angle * swing)[:, None]
-    everywhere = torch.as_tensor(2 * std**2).to(momentum).expand(len(momentum))
+    twice = 2 * std**2
+    everywhere = twice if isinstance(twice, Tensor) else momentum.new_full((len(momentum),), twice)
 
     def rest(
         frame: Frame, variance: Tensor, end: Sequence[Tensor], w: Tensor

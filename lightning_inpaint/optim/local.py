@@ -23,7 +23,8 @@ __all__ = ["LocalDraws"]
 FIRST_ANGLE = 0.2  # of a rotation; the burn-in adapts it
 PICTURES = 2  # made without a gradient for the price of one evaluation
 MEASURES = 8  # of the metric, at most, in the first three quarters of the burn-in
-APART = 3  # trajectories from one to the next, at least
+SPACING = 3  # trajectories from one to the next, at least
+FEW = 6  # latents to an evaluation of a trajectory up to which jumps are tried
 LONGEST = 2  # times as many rotations as in the burn-in, at most
 WORTHWHILE = 0.05  # chance that a jump moves, in the burn-in, below which there are none
 
@@ -90,9 +91,7 @@ class LocalDraws(ChainOptimizer):
         self.factor: Tensor | None = None  # (pictures, D, D)
         self.modes: tuple[Tensor, ...] | None = None
         self.leaps = torch.zeros_like(self.arrived)  # whether jumps are worth it
-        self.further: tuple[
-            Tensor, ...
-        ] = ()  # pictures whose draws' trajectories are so many times longer
+        self.further: tuple[Tensor, ...] = ()  # pictures whose draws go as far again
         self._move(torch.arange(len(u), device=u.device))
         self.passing = blank.new_zeros(0, len(u))  # potentials in this round of the burn-in
         self.accepted, self.divergent, self.tested = blank.clone(), blank.clone(), 0
@@ -130,8 +129,8 @@ class LocalDraws(ChainOptimizer):
     @property
     def measured(self) -> range:
         """Numbers of the trajectories of a round before which the metric is measured."""
-        apart = max(APART, 3 * self.burn_in // (4 * MEASURES), self.worth)
-        return range(0, max(3 * self.burn_in // 4, 1), apart)
+        spacing = max(SPACING, 3 * self.burn_in // (4 * MEASURES), self.worth)
+        return range(0, max(3 * self.burn_in // 4, 1), spacing)
 
     @property
     def measurement(self) -> float:
@@ -146,7 +145,7 @@ class LocalDraws(ChainOptimizer):
     @property
     def probing(self) -> bool:
         """Whether jumps are tried: with many latents a Laplace approximation is too far off, and dear."""
-        return self.jumps > 0 and self.worth <= APART
+        return self.jumps > 0 and self.latents.shape[1] <= FEW * self.leapfrog
 
     @property
     def company(self) -> int:
@@ -258,14 +257,10 @@ class LocalDraws(ChainOptimizer):
         self.spent[rows] += self.jumps / PICTURES
         moved = rows[jumped.moved]
         if self.here is not None and len(moved):
-            self._arrive(moved)
+            energies, grads = self.here
+            energies[moved], grads[moved] = self._gradient(self.latents.detach()[moved], moved)
+            self.spent[moved] += 1
         return jumped.chance.to(u)
-
-    def _arrive(self, rows: Tensor) -> None:
-        """Energies and gradients of the chains ``rows`` where they are now."""
-        assert self.here is not None
-        self.here[0][rows], self.here[1][rows] = self._gradient(self.latents.detach()[rows], rows)
-        self.spent[rows] += 1
 
     def _homes(self, u: Tensor, rows: Tensor) -> Tensor:
         """(n, modes) log responsibilities of the modes for the chains ``rows`` at ``u``."""
@@ -336,16 +331,17 @@ class LocalDraws(ChainOptimizer):
 
     def _lengthen(self) -> None:
         """Trajectories of the draws come nearer to a quarter turn, a fresh draw of a Gaussian, where there is
-        enough left for it."""
+        enough unspent for it."""
         angle = self._of_pictures(self.adaptation.frozen).mean(dim=1)
-        times = torch.pi / 2 / (self.leapfrog * angle)
-        draws = self.trajectories - self.burn_in
-        times = torch.minimum(times, 1 + self._left() / (self.leapfrog * draws))
+        cost = self.leapfrog * (self.trajectories - self.burn_in)
+        fitting = torch.pi / 2 / (self.leapfrog * angle)
+        times = torch.minimum(fitting, self._unspent() / (self.company * cost))
         further = ((times >= n).nonzero()[:, 0] for n in range(2, LONGEST + 1))
         self.further = tuple(pictures for pictures in further if len(pictures))
 
-    def _left(self) -> Tensor:
-        """(pictures,) evaluations that a chain may still spend, beyond those of all its trajectories."""
+    def _unspent(self) -> Tensor:
+        """(pictures,) evaluations that the chains of a picture may still spend together; here there is no
+        budget."""
         return self.spent.new_zeros(len(self.spent) // self.company)
 
     def _move(self, rows: Tensor) -> None:

@@ -236,16 +236,10 @@ class Search(LocalDraws):
             return self.leapfrog + (0 if self.many else more)
         return (PACE if self.many else 1) if place else self._screened // PICTURES
 
-    @property
-    def _allowed(self) -> int:
-        """Evaluations that the chains of a picture may spend together."""
-        return self.budget or SHARE * max(self.company, 2)
-
-    def _left(self) -> Tensor:
-        """What the budget leaves, likewise."""
-        spent = self._of_pictures(self.spent).sum(dim=1)
-        draws = self.leapfrog * (self.trajectories - self.burn_in)
-        return (self._allowed - spent) / self.company - draws
+    def _unspent(self) -> Tensor:
+        """(pictures,) what the budget still leaves."""
+        budget = self.budget or SHARE * max(self.company, 2)
+        return budget - self._of_pictures(self.spent).sum(dim=1)
 
     def scale_step(self, factor: float) -> None:
         """Another rate of Adam."""
@@ -292,7 +286,7 @@ class Search(LocalDraws):
         """Those try (again) that have not arrived; where not all of a picture's can pay, the best can."""
         spent, tries = (self._of_pictures(x).sum(dim=1) for x in (self.spent, self.tries))
         each = spent / tries.clamp(min=1)
-        can = ((self._allowed - spent) / each.clamp(min=1)).clamp(min=0).floor()
+        can = (self._unspent() / each.clamp(min=1)).clamp(min=0).floor()
         if self.step_count + length > self.searching:
             can = torch.zeros_like(can)
         waiting = self._of_pictures(~self.arrived)

@@ -163,7 +163,9 @@ def test_a_file_that_is_no_picture_is_refused(page, tmp_path):
     for name in ("wrong.txt", "wrong.png"):
         (tmp_path / name).write_text("no picture")
         page.locator("#editor input[type=file]").first.set_input_files(tmp_path / name)
-        page.wait_for_selector(f"#wrong [role=alert] >> text={name} is no picture that can be")
+        page.wait_for_selector(f"#wrong [role=alert] >> text={name}")
+        said = page.inner_text("#wrong")
+        assert said.startswith(f"{name} is no picture that can be opened here: ")
     chains(page, 1)
     paint(page)  # the picture from before is still there
     complete(page)

@@ -1,6 +1,7 @@
 """What the page asks for, without a browser: walks that are watched and stopped, and what is made of them."""
 
 import json
+import queue
 import threading
 import time
 import zipfile
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lightning_inpaint import UserError
-from lightning_inpaint.app import show
+from lightning_inpaint.app import show, work
 from lightning_inpaint.app.work import (
     Finished,
     Progress,
@@ -59,6 +60,22 @@ def test_a_walk_tells_how_far_it_is_and_what_came_of_it(request_, tmp_path):
     assert listed | {record["input"], "mask.png", "again.sh", "again.py"} <= names
     assert record["settings"]["model.seed"] == 3
     assert not any("picture" in str(value) for value in record["settings"].values())
+
+
+def test_every_step_is_reported_and_some_with_a_preview(request_):
+    reports = queue.Queue()
+    work._complete(request_, work._Watch(reports, threading.Event()))
+    moving = list(reports.queue)
+    assert all(isinstance(event, Progress) for event in moving)
+    assert [event.done for event in moving] == list(range(1, 61))
+    assert 15 <= sum(event.preview is not None for event in moving) <= 25
+
+
+def test_of_reports_that_wait_the_last_preview_is_kept():
+    reports, preview = queue.Queue(), np.zeros((2, 2, 3), np.uint8)
+    for each in (Progress(1, 3, 5.0, preview), Progress(2, 3, 4.0, None)):
+        reports.put(each)
+    assert work._newest(reports) == Progress(2, 3, 4.0, preview)
 
 
 def test_of_reports_that_wait_the_newest_is_shown(request_):

@@ -185,7 +185,7 @@ def test_every_sampler_walks_alike_compiled(name):
     assert not compiler.eager
 
 
-@pytest.mark.parametrize("estimator", ["mean", "logmeanexp", "inflated"])
+@pytest.mark.parametrize("estimator", ["plugin", "mean", "logmeanexp", "inflated"])
 def test_a_whole_step_is_one_graph(estimator):
     space = LatentSpace(small(4).requires_grad_(False), "z")
     torch._dynamo.reset()

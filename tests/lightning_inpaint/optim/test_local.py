@@ -236,7 +236,8 @@ def down_the_valley(rounds: int) -> tuple[Search, Problem]:
     problem = Problem(winding, torch.tensor([0.0, 0.0, 1.0]), torch.ones(3), start)
     group = {**problem.group, "context": problem.context(chains=1)}
     options = {"steps": 36 + 12 * (rounds - 1), "trajectories": 36, "rounds": rounds}
-    return Search([group], noise_std=0.1, **options), problem
+    # Nothing is left for longer trajectories, which would bring chains home by themselves.
+    return Search([group], noise_std=0.1, budget=1, **options), problem
 
 
 def test_a_burn_in_goes_on_while_the_potential_falls() -> None:
@@ -246,9 +247,9 @@ def test_a_burn_in_goes_on_while_the_potential_falls() -> None:
         ends.append(problem.run(sampler)[:, 0])
         spent.append(sampler.diagnostics()["gradient_evaluations"])
     once, often = ends
-    assert once[:4].mean() < -2
+    assert once[:4].mean() < -3
     assert (often - WOUND).abs().max() < 1
-    assert (spent[1][:4] > spent[0][:4] + 300).all()
+    assert spent[1][:4].min() > spent[0][:4].max() + 400
     assert (spent[1][4:] <= spent[0][4:] + 1).all()  # those at home wait
 
 
