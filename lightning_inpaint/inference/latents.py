@@ -191,6 +191,7 @@ class LatentSpace(nn.Module):
                 for b, scale in zip(blocks, self.slack_scale.tolist(), strict=True)
                 if scale > 0
             ]
+        self.fitted: tuple[Tensor, Tensor] | None = None  # of styles, where they are asked for
         if parsed.base.startswith("w"):
             mean, factor = self._fit_styles()
             self.register_buffer("style_mean", mean, persistent=False)
@@ -204,6 +205,45 @@ class LatentSpace(nn.Module):
             parsed.base.startswith("z") if native else getattr(generator, "scale_free", False)
         )
         self.scale_free = [0] if direction else []
+
+    @property
+    def layered(self) -> bool:
+        """Whether the latents are z alone of a generator whose mapping network has one style for all layers."""
+        return self.parsed == LatentName("z", noise=False, slack=False) and isinstance(
+            self.generator, StyleGAN2Generator
+        )
+
+    @property
+    def inner_size(self) -> tuple[int, float, float]:
+        """Values of a style, their standard deviation under the prior, and the mapping network's share of all
+        multiplications."""
+        mapping, blocks = self.generator.mapping, self.generator.synthesis.blocks
+        _, factor = self._fitted()
+        spread = LRELU_GAIN * self.truncation * factor.square().sum(dim=1).mean().sqrt()
+        inner = sum(w.numel() for w in mapping.parameters() if w.ndim == 2)
+        outer = sum(c.weight.numel() * b.resolution**2 for b in blocks for c in b.convolutions)
+        return self.generator.w_dim, float(spread), inner / (inner + outer)
+
+    def styles(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Style vectors (N, w_dim) of ``z`` (N, z_dim)."""
+        return self._truncated(self.generator.mapping.distinct(z, labels), labels)[:, 0]
+
+    def styles_around(self, v: Tensor, labels: Tensor | None) -> Tensor:
+        """Style vectors (N, w_dim) like the prior's of standard normal ``v`` (N, w_dim), see base ``w``."""
+        ws = self._normal_styles(v, labels, *self._fitted())[:, None]
+        return self._truncated(ws, labels)[:, 0]
+
+    def _fitted(self) -> tuple[Tensor, Tensor]:
+        """Mean and factor of :meth:`_fit_styles`, made once."""
+        device = next(self.generator.parameters()).device
+        if self.fitted is None or self.fitted[0].device != device:
+            self.fitted = self._fit_styles()
+        return self.fitted
+
+    def of_styles(self, w: Tensor, noise: NoiseSource | str | None) -> Tensor:
+        """Pictures (N, C, H, W) of style vectors (N, w_dim), which all layers share."""
+        pictures: Tensor = self.generator.synthesis(w[:, None], self._noise({}, noise))
+        return pictures
 
     def _base_shape(self) -> tuple[int, ...]:
         generator = self.generator
@@ -271,16 +311,17 @@ class LatentSpace(nn.Module):
         if self.parsed.base.startswith("z"):
             distinct: Tensor = self.generator.mapping.distinct(base, labels)
             return distinct
-        mean = self.style_mean[0 if labels is None else labels]
-        if base.ndim == 3:
-            mean = mean[:, None]
-        ws = (
-            F.leaky_relu(
-                mean + product(base.flatten(0, -2), self.style_factor.T).view(base.shape), 0.2
-            )
-            * LRELU_GAIN
-        )
+        ws = self._normal_styles(base, labels, self.style_mean, self.style_factor)
         return ws if ws.ndim == 3 else ws[:, None]
+
+    @staticmethod
+    def _normal_styles(v: Tensor, labels: Tensor | None, means: Tensor, factor: Tensor) -> Tensor:
+        """Styles of standard normal ``v`` (N, ..., w_dim), in the same shape."""
+        mean = means[0 if labels is None else labels]
+        if v.ndim == 3:
+            mean = mean[:, None]
+        normal = mean + product(v.flatten(0, -2), factor.T).view(v.shape)
+        return F.leaky_relu(normal, 0.2) * LRELU_GAIN
 
     def _truncated(self, ws: Tensor, labels: Tensor | None) -> Tensor:
         if self.truncation == 1:
@@ -318,6 +359,7 @@ class LatentSpace(nn.Module):
             slack.append(field.permute(0, 3, 1, 2))
         return slack
 
+    @torch.no_grad()
     def _fit_styles(self, draws: int = 4096) -> tuple[Tensor, Tensor]:
         """Mean per class and Cholesky factor of the common covariance, before the last activation."""
         mapping = self.generator.mapping

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from ..generators.stylegan2 import StyleGAN2Generator
 from ..noise import ChainStreams, Purpose
-from ..optim.base import Advance, ChainContext, ChainOptimizer, Closure
+from ..optim.base import Advance, ChainContext, ChainOptimizer, Closure, InnerLayer
 from ..steady import ROWS
 from .compilation import CompiledStreams, StepCompiler
 from .discrepancy import Discrepancy
-from .latents import LatentSpace
+from .latents import LatentSpace, NoiseSource
 from .marginal import Marginal
 from .observation import Observation, masked_squared_error
 
@@ -24,6 +24,8 @@ __all__ = ["CompiledClosure", "NoiseInputs", "Posterior", "Precision"]
 
 NoiseInputs = Literal["random", "const", "off"]
 Precision = Literal["float32", "bfloat16"]
+
+STORED = {"const": "const", "off": None}  # noise maps by name
 
 
 class Posterior:
@@ -74,6 +76,29 @@ class Posterior:
             scale_free=self.space.scale_free,
             observed=self.observation.values,
             residual=self.residual,
+            layer=self.layer if self.space.layered else None,
+        )
+
+    def layer(self) -> InnerLayer:
+        """The generator in two parts: its mapping network, and the rest."""
+        space, labels = self.space, self.observation.labels
+
+        def own(
+            styles: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, rows: Tensor
+        ) -> Tensor:
+            more = self._full(rows)
+            return styles(x[more], None if labels is None else labels[rows[more]])[: len(rows)]
+
+        def residual(w: Tensor, rows: Tensor) -> Tensor:
+            more = self._full(rows)
+            chosen = self.select(rows[more])
+            return chosen._residual(space.of_styles(w[more], chosen._noise()))[: len(rows)]
+
+        return InnerLayer(
+            *space.inner_size,
+            inner=partial(own, space.styles),
+            around=partial(own, space.styles_around),
+            residual=residual,
         )
 
     def group(self, u: nn.Parameter, chains: int = 1) -> dict[str, Any]:
@@ -132,9 +157,12 @@ class Posterior:
 
     def decode(self, u: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Pictures (N, C, H, W) of latents (N, D); ``dtype`` is that of the convolutions, if another."""
-        noise = {"random": self._redraw, "const": "const", "off": None}[self.noise_inputs]
         # Slack makes up for what the generator cannot draw; where nothing is known it would be grain.
-        return self.space(u, self.observation.labels, noise, self.observation.known, dtype)
+        seen = self.observation
+        return self.space(u, seen.labels, self._noise(), seen.known, dtype)
+
+    def _noise(self) -> NoiseSource | str | None:
+        return self._redraw if self.noise_inputs == "random" else STORED[self.noise_inputs]
 
     def outcome(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures (N, C, H, W) of latents (N, D) with their discrepancy, and the energies (N,)."""
@@ -160,11 +188,15 @@ class Posterior:
         Its squared length is the energy, with a discrepancy, too. Copies fill the rows up to whole units, so
         that a chain's bytes do not depend on who else is there.
         """
-        n = len(rows)
-        more = torch.arange(-(-n // self.unit) * self.unit, device=rows.device) % n
+        more = self._full(rows)
         chosen = self.select(rows[more])
         pictures = chosen.decode(u[more])
-        return chosen._residual(pictures)[:n]
+        return chosen._residual(pictures)[: len(rows)]
+
+    def _full(self, rows: Tensor) -> Tensor:
+        """Numbers of the ``rows``, filled up to whole units."""
+        n = len(rows)
+        return torch.arange(-(-n // self.unit) * self.unit, device=rows.device) % n
 
     def _residual(self, pictures: Tensor) -> Tensor:
         seen = self.observation

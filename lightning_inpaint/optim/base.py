@@ -8,19 +8,46 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..noise import ChainStreams, Purpose
 
-__all__ = ["Advance", "ChainContext", "ChainOptimizer", "Closure", "arrival_bound"]
+__all__ = [
+    "Advance",
+    "ChainContext",
+    "ChainOptimizer",
+    "Closure",
+    "InnerLayer",
+    "arrival_bound",
+]
 
 Closure = Callable[[], Tensor]
 Advance = Callable[..., tuple[Tensor, Tensor]]
 """A step as a pure function ``(gradient, streams, u, *numbers) -> energy (N,), moved chains (N, D)``,
 where ``gradient`` takes latents to energies and their gradient."""
+
+
+class InnerLayer(NamedTuple):
+    """A generator in two parts, the first of which costs little.
+
+    Attributes:
+        size: d, how many values are between them.
+        spread: of one of these values under the prior, a standard deviation.
+        cost: of the inner part with its gradient, in evaluations.
+        inner: ``(u, rows)``, latents (n, D) of the chains ``rows`` (n,) to w (n, d), differentiable.
+        around: ``(v, rows)``, standard normal (n, d) to w (n, d) like the prior's, differentiable.
+        residual: ``(w, rows)``, (n, d) to residuals (n, V) of the known values, differentiable.
+    """
+
+    size: int
+    spread: float
+    cost: float
+    inner: Callable[[Tensor, Tensor], Tensor]
+    around: Callable[[Tensor, Tensor], Tensor]
+    residual: Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +63,7 @@ class ChainContext:
         observed: (N,), how many values of each picture are known.
         residual: ``(u, rows)``, latents (n, D) of the chains with numbers ``rows`` (n,), to residuals (n, V)
             of their known values, differentiable; for samplers that see more than energies.
+        layer: gives the same in two parts, where the first costs little beside the second; else None.
     """
 
     streams: ChainStreams | None = None
@@ -45,6 +73,7 @@ class ChainContext:
     scale_free: Sequence[int] | None = None
     observed: Tensor | None = None
     residual: Callable[[Tensor, Tensor], Tensor] | None = None
+    layer: Callable[[], InnerLayer] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ChainContext:
         return self  # a copied sampler walks in the same posterior

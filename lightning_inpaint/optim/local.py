@@ -16,6 +16,8 @@ from .frame import Frame, factored, journey
 from .gauss_newton import Linearized, curvature, linearized, residuals
 from .hmc import DIVERGENT
 from .mixture import Mixture, chosen, jump
+from .radius import ratio_to, row_norms, spans_of
+from .reheating import gradient_of
 from .rounds import behind, falling
 
 __all__ = ["LocalDraws"]
@@ -51,6 +53,8 @@ class LocalDraws(ChainOptimizer):
     in a mode of no weight or on a long way down, goes on from there. Where the burn-in ends with small angles,
     and the picture's budget has enough left, trajectories of the draws are longer.
 
+    Of latents that count by direction the radius is drawn afresh (``radius.py``).
+
     Metric, centres, modes, step, length and whether to jump stand still from the first draw on.
 
     Subclasses place the chains and set :attr:`arrived`.
@@ -61,7 +65,7 @@ class LocalDraws(ChainOptimizer):
     live = (
         *ChainOptimizer.live,
         *("arrived", "spent", "seen", "here", "centre", "passed", "summed", "measures"),
-        *("factor", "modes", "leaps", "jumpers", "further", "rows", "passing"),
+        *("factor", "modes", "leaps", "jumpers", "further", "rows", "passing", "walking"),
         *("accepted", "divergent", "tested"),
         *("adaptation.log_step", "adaptation.log_average", "adaptation.count"),
     )
@@ -90,6 +94,8 @@ class LocalDraws(ChainOptimizer):
         self.measures = 0
         self.factor: Tensor | None = None  # (pictures, D, D)
         self.modes: tuple[Tensor, ...] | None = None
+        self.spans = spans_of(self.context.blocks, self.context.scale_free)
+        self.walking: Tensor | None = None  # the chains, where radii are drawn of what is shown
         self.leaps = torch.zeros_like(self.arrived)  # whether jumps are worth it
         self.further: tuple[Tensor, ...] = ()  # pictures whose draws go as far again
         self._move(torch.arange(len(u), device=u.device))
@@ -165,11 +171,7 @@ class LocalDraws(ChainOptimizer):
         return energy / (2 * self.noise_std**2) + u.square().sum(dim=-1) / 2
 
     def _gradient(self, u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            leaf = u.detach().requires_grad_(True)
-            energy = self._residual(leaf, rows).square().sum(dim=1)
-            (grad,) = torch.autograd.grad(energy.sum(), leaf)
-        return energy.detach(), grad
+        return gradient_of(lambda at, some: self._residual(at, some).square().sum(dim=1))(u, rows)
 
     def _observed(self, rows: Tensor) -> Tensor:
         assert self.context.observed is not None
@@ -268,6 +270,21 @@ class LocalDraws(ChainOptimizer):
         return torch.log_softmax(terms, dim=1)
 
     def _draw(self, closure: Closure) -> None:
+        """A step of the chains, and radii drawn afresh of what is shown of them.
+
+        Of latents that count by direction the picture does not tell the radius, so that drawing it is an exact
+        step (``radius.py``). The chain itself keeps its own, as its frame fits no other.
+        """
+        u = self.latents.detach()
+        if self.walking is not None:
+            u.copy_(self.walking)
+        self._go(closure)
+        if self.spans:
+            self.walking, fresh = u.clone(), self.normal(Purpose.STEP)
+            for span in self.spans:
+                u[:, span.start : span.stop] *= ratio_to(u, span, row_norms(fresh, span))
+
+    def _go(self, closure: Closure) -> None:
         """A jump, where jumps are worth it, and a trajectory of every chain that moves."""
         past = self.step_count - self.searching
         number, again = self._number(past), self._again(past)

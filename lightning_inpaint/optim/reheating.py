@@ -11,7 +11,7 @@ from ..steady import elementwise
 from .frame import Frame, factored, journey
 from .gauss_newton import Residual, curvature, linearized
 
-__all__ = ["MEASURES", "Gradient", "Reheating"]
+__all__ = ["MEASURES", "Gradient", "Reheating", "gradient_of"]
 
 Gradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """``(u, rows)``: latents (n, D) of the chains ``rows`` (n,) to their energies (n,) and gradients (n, D)."""
@@ -19,6 +19,19 @@ Gradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 FIRST_ANGLE = 0.15
 TARGET = 0.7  # acceptance that the angles are adapted to
 MEASURES = 4  # of the curvature, at most
+
+
+def gradient_of(energy: Callable[[Tensor, Tensor], Tensor]) -> Gradient:
+    """The energies that ``energy`` gives, with their gradients."""
+
+    def gradient(u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            leaf = u.detach().requires_grad_(True)
+            value = energy(leaf, rows)
+            (grad,) = torch.autograd.grad(value.sum(), leaf)
+        return value.detach(), grad
+
+    return gradient
 
 
 class Reheating:

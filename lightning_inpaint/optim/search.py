@@ -19,10 +19,11 @@ from .gauss_newton import (
     linearized,
     residuals,
 )
+from .layered import LayeredDescent
 from .local import PICTURES, LocalDraws
 from .mixture import chosen
 from .mode import Anchor
-from .radius import on_shell, spans_of
+from .radius import on_shell
 from .reheating import MEASURES, Reheating
 from .tempered import TemperedDescent, flat_std
 
@@ -37,6 +38,9 @@ SCREEN, WIDE_SCREEN = 64, 256  # prior draws, likewise
 PACE = 4  # steps of Adam in one, where there are no Jacobians
 SHARE = 1750  # of the budget, evaluations a chain
 ATTEMPTS = 2  # from prior draws, at most, where nobody says how many steps
+MOVES = 16  # in a step of an attempt through an inner layer
+KEPT = 2  # of these steps share a Jacobian
+TWICE = 2  # Jacobians of an attempt through an inner layer; an attempt that goes on has one
 REHEATINGS = 2  # of the best place so far, after an attempt from prior draws
 HEAT = 20  # times the residual's size: where a reheating begins
 WARM = 5  # the same where Adam comes down again
@@ -63,7 +67,9 @@ class Search(LocalDraws):
     jumps succeed (``local.py``): exact, about the stationary distribution; which of several modes was found is
     the search's doing, where there are no jumps.
 
-    With more than 256 latents, where a Jacobian costs more than it saves, attempts are Adam's alone, down to
+    With more than 256 latents a Jacobian in them costs more than it saves. Where the generator has a mapping
+    network, attempts go through it (``layered.py``): Adam's steps are taken behind it, then two Jacobians of
+    the rest serve 32 moves each; the second kind of attempts is 32 more. Others are Adam's alone, down to
     ``noise_std``: the first kind makes four times the steps, the second comes down from five times the best
     place's residual in as many steps as the trajectories would take. Latents that count by direction stay on
     their shell (``radius.py``): the prior would pull them to 0, where a picture turns ever faster.
@@ -159,10 +165,7 @@ class Search(LocalDraws):
             jumps,
             target_accept,
         )
-        self.many = self.latents.shape[1] > MANY
-        if steps is None:
-            self.param_groups[0]["steps"] = ATTEMPTS * self._turn + self.drawing
-        elif steps < self.drawing:
+        if steps is not None and steps < self.drawing:
             raise ValueError(
                 f"steps must be at least {self.drawing}, for {trajectories} trajectories with up to {rounds} "
                 f"rounds of burn-in, got {steps}; left out, it is as many as they need"
@@ -171,6 +174,7 @@ class Search(LocalDraws):
             raise ValueError("Search needs a context with residual and observed")
         u = self.latents.detach()
         n = len(u)
+        self.many = u.shape[1] > MANY
         blank = torch.zeros(n, device=u.device, dtype=u.dtype)
         no = torch.zeros(n, device=u.device, dtype=torch.bool)
         self.held = torch.zeros_like(u)
@@ -184,27 +188,37 @@ class Search(LocalDraws):
         self.heat = Reheating(u)
         # J^T r and J^T J where a chain arrived
         self.ahead: tuple[Tensor, Tensor] | None = None
-        self.spans = spans_of(self.context.blocks, self.context.scale_free)
         self.prior = torch.ones_like(u[:1])  # precision, of what the search minimises
         if anchor == "origin":
             for span in self.spans:
                 self.prior[:, span.start : span.stop] = 0.0
         self.fall = TemperedDescent(u, self.prior)
+        self.layered: LayeredDescent | None = None
+        layer = self.context.layer
+        if layer is not None and self.many and anchor == "origin":
+            self.layered = LayeredDescent(layer(), u, self.prior, self.spans)
+            self.live = (*self.live, *(f"layered.{name}" for name in LayeredDescent.LIVE))
+        if steps is None:
+            self.param_groups[0]["steps"] = ATTEMPTS * self._turn + self.drawing
 
     @property
     def _screened(self) -> int:
         """Prior draws at the beginning of an attempt."""
-        return self.screen or (WIDE_SCREEN if self.many else SCREEN)
+        return self.screen or (SCREEN if any(self._jacobians) else WIDE_SCREEN)
 
     @property
-    def _jacobians(self) -> int:
-        """Those of an attempt, at most."""
-        return 0 if self.many else self.newton
+    def _jacobians(self) -> tuple[int, int]:
+        """Steps at the end of an attempt that know one; of either kind of attempts."""
+        if self.layered is not None:
+            return TWICE * KEPT, KEPT
+        return (0, 0) if self.many else (self.newton, self.newton)
 
     @property
     def _lengths(self) -> tuple[int, int]:
         """Steps of an attempt from prior draws, and of one from the best place so far."""
-        return 1 + self.descent + self._jacobians, self.reheat + self._jacobians
+        first, second = self._jacobians
+        heated = self.reheat if self.layered is None else 0
+        return 1 + self.descent + first, heated + second
 
     @property
     def _turn(self) -> int:
@@ -229,12 +243,26 @@ class Search(LocalDraws):
         if step >= self.searching:
             return self.leapfrog
         heated, place, length = self._place(step)
-        if place >= length - self._jacobians:
+        number = place - length + self._jacobians[heated]
+        if number >= 0 and self.layered is not None:
+            return round(self._moves_cost(heated, number))
+        if number >= 0:
             return descent_pictures(self.latents.shape[1]) // PICTURES
         if heated:
             more = (place == 0) + self._measures(place) * round(self.measurement)
             return self.leapfrog + (0 if self.many else more)
-        return (PACE if self.many else 1) if place else self._screened // PICTURES
+        return self._pace if place else self._screened // PICTURES
+
+    @property
+    def _pace(self) -> int:
+        """Steps of Adam in one."""
+        return 1 if any(self._jacobians) else PACE
+
+    def _moves_cost(self, heated: bool, number: int) -> float:
+        """Evaluations of step ``number`` of an attempt's moves through an inner layer."""
+        assert self.layered is not None
+        landing = number == 0 and not heated
+        return self.layered.cost(MOVES, measured=number % KEPT == 0, landing=landing)
 
     def _unspent(self) -> Tensor:
         """(pictures,) what the budget still leaves."""
@@ -258,14 +286,17 @@ class Search(LocalDraws):
     def _try(self) -> None:
         """One step of an attempt."""
         heated, place, length = self._place(self.step_count)
-        newton = place >= length - self._jacobians
+        number = place - length + self._jacobians[heated]
+        newton = number >= 0
         if place == 0:
             self._begin(length)
         if place == 0 or newton:  # a look at who goes on, once a screen and Jacobian
             self.tried = (self.trying & ~self.settled).nonzero()[:, 0]
         rows = self.tried
         if len(rows):
-            if newton:
+            if newton and self.layered is not None:
+                self._move_through(self.layered, rows, heated, number)
+            elif newton:
                 self._newton(rows)
             elif heated and self.many:
                 self._return(rows, place)
@@ -273,11 +304,9 @@ class Search(LocalDraws):
                 self._reheat(rows, place)
             elif place == 0:
                 self._screen(rows)
-            elif self.many:
-                for number in range((place - 1) * PACE, place * PACE):
-                    self._descend(rows, number, self.descent * PACE)
             else:
-                self._descend(rows, place - 1, self.descent)
+                for number in range((place - 1) * self._pace, place * self._pace):
+                    self._descend(rows, number, self.descent * self._pace)
             self.evaluations += self.cost(self.step_count)
         if place == length - 1 or self.step_count == self.searching - 1:
             self._judge()
@@ -303,23 +332,32 @@ class Search(LocalDraws):
 
     def _screen(self, rows: Tensor) -> None:
         """The best of some prior draws, and the sigmas of the descent from it."""
-        size, draw, kind = self.latents.shape[1], 1 + self.step_count, self.latents.dtype
+        layered, draw, kind = self.layered, 1 + self.step_count, self.latents.dtype
+        size = self.latents.shape[1] if layered is None else layered.layer.size
+        residual = self._residual if layered is None else layered.residual
         energies, starts = [], []
         for row in rows:  # one by one: noise maps are large
             own = self.streams.select(row[None])
             draws = own.normal(draw, self._screened * size, Purpose.START, kind).view(-1, size)
-            energy = residuals(self._residual, draws, row).square().sum(dim=1)
+            energy = residuals(residual, draws, row).square().sum(dim=1)
             energies.append(energy)
             starts.append(draws[energy.nan_to_num(nan=torch.inf).argmin()])
         energy = torch.stack(energies)
-        self.latents[rows] = on_shell(torch.stack(starts), self.spans)
+        if layered is None:
+            self.latents[rows] = on_shell(torch.stack(starts), self.spans)
+        else:
+            layered.at[rows] = torch.stack(starts)
+            own = self.streams.select(rows)
+            drawn = own.normal(draw, self.latents.shape[1], Purpose.SAMPLE, kind)
+            self.latents[rows] = on_shell(drawn, self.spans)
         if self.anchor == "start":
             first = (self.tries[rows] == 1)[:, None]
             self.held[rows] = torch.where(first, self.latents[rows], self.held[rows])
         size_of_residual = (energy.amin(dim=1) / self._observed(rows)).sqrt()
         cold = (COLD * size_of_residual).clamp(min=self.noise_std)
         cold = torch.full_like(cold, self.noise_std) if self.many else cold
-        self.fall.begin(rows, torch.maximum(flat_std(energy), cold), cold)
+        fall = self.fall if layered is None else layered.fall
+        fall.begin(rows, torch.maximum(flat_std(energy), cold), cold)
         self.seen[rows] = energy.amin(dim=1)
         self.spent[rows] += self._screened / PICTURES
 
@@ -359,6 +397,11 @@ class Search(LocalDraws):
 
     def _descend(self, rows: Tensor, number: int, steps: int) -> None:
         """Step ``number`` of ``steps`` of Adam on the potential of a falling sigma."""
+        self.spent[rows] += 1
+        betas = self.betas or (BETAS if any(self._jacobians) else SLOW_BETAS)
+        if self.layered is not None:
+            self.seen[rows] = self.layered.descend(rows, number, steps, self.lr, betas)
+            return
         u, self.seen[rows] = self.fall.step(
             self._gradient,
             rows,
@@ -367,10 +410,9 @@ class Search(LocalDraws):
             number,
             steps,
             self.lr,
-            self.betas or (SLOW_BETAS if self.many else BETAS),
+            betas,
         )
         self.latents[rows] = on_shell(u, self.spans)
-        self.spent[rows] += 1
 
     def _fits(self, energy: Tensor, more: Tensor | float, rows: Tensor) -> Tensor:
         """(n,) whether the chains ``rows`` with |r|^2 ``energy`` (n,) have that of a draw, which has ``more``
@@ -405,6 +447,25 @@ class Search(LocalDraws):
         self.settled[rows], self.stalled[rows] = settled, stalled
         self.spent[rows] += descent_pictures(u.shape[1]) / PICTURES
 
+    def _move_through(
+        self, layered: LayeredDescent, rows: Tensor, heated: bool, number: int
+    ) -> None:
+        """Moves through the inner layer; step ``number`` of those of an attempt."""
+        if heated and number == 0:
+            self.latents[rows] = self.best[rows]
+            layered.go_to(self.best[rows], rows)
+        elif number == 0:
+            layered.leave(rows)
+        if number % KEPT == 0:
+            layered.measure(rows)
+        u = self.latents[rows].detach()
+        if number == 0 and not heated:
+            u = layered.land(u, rows, self.noise_std, self._observed(rows))
+        for _ in range(MOVES):
+            u = layered.move(u, rows, self.noise_std)
+        self.latents[rows], self.seen[rows] = u, layered.energy[rows]
+        self.spent[rows] += self._moves_cost(heated, number)
+
     def _judge(self) -> None:
         """See who has arrived, and keep the best end of all attempts: by its potential, where none has."""
         everyone = torch.arange(len(self.seen), device=self.seen.device)
@@ -426,11 +487,15 @@ class Search(LocalDraws):
         """(N,) by how much |r|^2 / sigma^2 of a draw will exceed that of the chains ``near`` (N,)."""
         rows = near.nonzero()[:, 0]
         if self.many and len(rows):  # Jacobians that the draws need, too
-            at = linearized(self._residual, self.latents[rows].detach(), rows)
+            u = self.latents[rows].detach()
+            if self.layered is None:
+                at = linearized(self._residual, u, rows)
+                self.spent[rows] += self.measurement
+            else:
+                at = self.layered.linearized(u, rows)
             std = torch.full_like(at.energy, self.noise_std)
             self.determined[rows] = determined(curvature(at.square, std))
             self.seen[rows] = at.energy
-            self.spent[rows] += self.measurement
             if self.ahead is None:
                 square = self.latents.new_zeros(*self.latents.shape, self.latents.shape[1])
                 self.ahead = torch.zeros_like(self.latents), square

@@ -78,7 +78,7 @@ class TemperedDescent:
         anchor: Tensor,
         number: int,
         steps: int,
-        lr: float,
+        lr: float | Tensor,
         betas: tuple[float, float],
     ) -> tuple[Tensor, Tensor]:
         """One step of the chains ``rows`` (n,).
@@ -90,7 +90,7 @@ class TemperedDescent:
             anchor: (n, D), a.
             number: of the step, from 0.
             steps: of the descent.
-            lr: Adam's rate; it falls to 0 over the last quarter.
+            lr: Adam's rate, one for all or (n, 1); it falls to 0 over the last quarter.
             betas: Adam's decay rates.
 
         Returns:
@@ -104,6 +104,6 @@ class TemperedDescent:
         mean = b1 * self.mean[rows] + (1 - b1) * slope
         square = b2 * self.square[rows] + (1 - b2) * slope.square()
         self.mean[rows], self.square[rows] = mean, square
-        rate = cosine_rate(number, steps, lr, SLOWING) / (1 - b1 ** (number + 1))
+        rate = lr * cosine_rate(number, steps, 1.0, SLOWING) / (1 - b1 ** (number + 1))
         root = (square / (1 - b2 ** (number + 1))).sqrt() + 1e-8
         return u - rate * mean / root, energy

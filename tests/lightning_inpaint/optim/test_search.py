@@ -284,6 +284,22 @@ def test_a_mode_has_not_arrived_where_a_draw_around_it_would_not() -> None:
     assert not arrived(target.index_fill(0, torch.tensor([10, 11]), 3.2 * SIGMA)).any()
 
 
+def test_radii_of_latents_that_count_by_direction_are_draws_at_once() -> None:
+    """Chains begin on the shell |u|^2 = D, and what is shown of them has the prior's radii."""
+    matrix = projection(40)
+
+    def decode(u: Tensor) -> Tensor:
+        return torch.nn.functional.normalize(u, dim=1) @ matrix * 6
+
+    problem = Problem(decode, torch.ones(8), torch.ones(8), prior_start(400, 40))
+    context = problem.context(blocks=[(40,)], scale_free=[0])
+    options = {"screen": 4, "descent": 10, "newton": 1, "trajectories": 3, "rounds": 1, "steps": 15}
+    group = {"params": [problem.u], "context": context}
+    square = problem.run(Search([group], noise_std=SIGMA, **options)).square().sum(dim=1)
+    assert abs(float(square.mean()) - 40) < 4 * (2 * 40 / 400) ** 0.5
+    assert abs(float(square.var()) / 80 - 1) < 0.3
+
+
 @pytest.mark.parametrize("size", [6, 300])
 def test_held_to_its_start_it_randomises_then_optimises(size: int) -> None:
     """What the known values do not determine stays at the prior draw that an attempt began with."""

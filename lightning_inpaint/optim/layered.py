@@ -1,0 +1,188 @@
+"""A descent through a layer: where the first part of a generator costs little beside the rest.
+
+The generator is outer(inner(u)); StyleGAN's mapping network is such an inner part. It bends far more than the
+outer part does over the places w = inner(u) that fit a picture, so that a descent in u takes thousands of
+steps. Here most of them cost no picture. The outer part alone is linearised, as in the Gauss-Newton method for
+composite functions (Burke and Ferris 1995, Math. Program. 71). With Q the quadratic model of |r|^2 around w, a
+move goes where a descent in u finds Q(inner(u)) lowest, if the true potential is lower there. One Jacobian
+serves many moves (a chord method: Ortega and Rheinboldt 1970, chapter 7), each of which asks for one gradient,
+and damping grows where a move fails (Levenberg 1944; Marquardt 1963).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .base import InnerLayer
+from .gauss_newton import WIDTH, Linearized, linearized, secants
+from .radius import Span, on_shell
+from .reheating import gradient_of
+from .tempered import TemperedDescent
+
+__all__ = ["LayeredDescent"]
+
+LANDING = 2000  # steps of Adam from a prior draw to where the first model is lowest
+MOVE = 100  # steps of Adam in a move
+RATE, SMALL = 0.1, 0.01  # of Adam in the landing and in moves, in prior standard deviations
+BETAS = (0.9, 0.9)
+HOT = 10  # times sigma, at least: where the landing begins
+EASED, HARDER = 1 / 1.5, 3.0  # factors of the damping after a move that succeeded, that failed
+SOFTEST, HARDEST = 0.02, 100.0
+PICTURES = 2  # made without a gradient for the price of one evaluation
+
+
+class LayeredDescent:
+    """Chains that come down through an inner layer, each by itself: :meth:`descend` in standard normal v,
+    :meth:`measure`, :meth:`land` in u, then :meth:`move`.
+
+    Args:
+        layer: the generator's parts.
+        u: (N, D), for shapes.
+        precision: (1, D), p of the term sum_i p_i u_i^2 / 2 beside |r|^2 / (2 sigma^2).
+        spans: latents that count by direction (``radius.py``).
+
+    Attributes:
+        at: (N, d), v, and from the first measurement on the w that the model is around.
+        energy: (N,), |r|^2 at w.
+        slope: (N, d), J^T r at w.
+        square: (N, d, d), J^T J where it was measured last.
+        damping: (N,), share of J^T J that is added to it.
+        fall: Adam's on v.
+        along: Adam's on u.
+    """
+
+    LIVE = (
+        *("at", "energy", "slope", "square", "damping"),
+        *(f"{part}.{name}" for part in ("fall", "along") for name in TemperedDescent.LIVE),
+    )
+
+    def __init__(self, layer: InnerLayer, u: Tensor, precision: Tensor, spans: list[Span]) -> None:
+        self.layer, self.precision, self.spans = layer, precision, spans
+        self.at = u.new_zeros(len(u), layer.size)
+        self.energy, self.slope = u.new_zeros(len(u)), torch.zeros_like(self.at)
+        self.square = u.new_zeros(len(u), layer.size, layer.size)
+        self.damping = u.new_zeros(len(u))
+        self.fall = TemperedDescent(self.at, torch.ones_like(self.at[:1]))
+        self.along = TemperedDescent(u, precision)
+
+    def cost(self, moves: int, *, measured: bool, landing: bool) -> float:
+        """Evaluations of some moves, with a measurement and a landing or without."""
+        jacobian = (self.layer.size + 1) / PICTURES
+        move, land = (1 + steps * self.layer.cost for steps in (MOVE, LANDING))
+        return moves * move + measured * jacobian + landing * land
+
+    def residual(self, v: Tensor, rows: Tensor) -> Tensor:
+        """Residuals (n, V) at w like the prior's, of ``v`` (n, d)."""
+        return self.layer.residual(self.layer.around(v, rows), rows)
+
+    def _energy(self, v: Tensor, rows: Tensor) -> Tensor:
+        return self.residual(v, rows).square().sum(dim=1)
+
+    def _outer(self, w: Tensor, rows: Tensor) -> Tensor:
+        return self.layer.residual(w, rows).square().sum(dim=1)
+
+    def descend(
+        self, rows: Tensor, number: int, steps: int, lr: float, betas: tuple[float, float]
+    ) -> Tensor:
+        """Step ``number`` of ``steps`` of Adam on v, under its prior; energies (n,) before it."""
+        v = self.at[rows]
+        self.at[rows], energy = self.fall.step(
+            gradient_of(self._energy), rows, v, torch.zeros_like(v), number, steps, lr, betas
+        )
+        return energy
+
+    @torch.no_grad()
+    def leave(self, rows: Tensor) -> None:
+        """From v to its w."""
+        self.at[rows] = self.layer.around(self.at[rows], rows)
+
+    @torch.no_grad()
+    def go_to(self, u: Tensor, rows: Tensor) -> None:
+        """To the w of ``u`` (n, D)."""
+        self.at[rows] = self.layer.inner(u, rows)
+
+    def measure(self, rows: Tensor) -> None:
+        """The model of |r|^2 around w."""
+        found = linearized(self.layer.residual, self.at[rows], rows, WIDTH * self.layer.spread)
+        self.energy[rows], self.slope[rows], self.square[rows] = found
+        self.damping[rows] = 1.0
+
+    def _model(
+        self, rows: Tensor, damping: Tensor | float
+    ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Q(inner(u)) with its gradient, at ``u`` (n, D) of the chains ``rows``; ``damping`` is (n, 1)."""
+        base, energy, slope = self.at[rows], self.energy[rows], self.slope[rows]
+        square = self.square[rows]  # gathered once, it is large
+
+        def gradient(u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.enable_grad():
+                leaf = u.detach().requires_grad_(True)
+                w = self.layer.inner(leaf, rows)
+            away = w.detach() - base
+            bent = (square @ away[..., None])[..., 0] * (1 + damping)
+            (grad,) = torch.autograd.grad(w, leaf, 2 * (slope + bent))
+            return energy + (away * (2 * slope + bent)).sum(dim=1), grad
+
+        return gradient
+
+    def _along(
+        self,
+        u: Tensor,
+        rows: Tensor,
+        hot: Tensor,
+        std: float,
+        steps: int,
+        lr: float | Tensor,
+        damping: Tensor | float,
+    ) -> Tensor:
+        """Adam on the model, from ``u`` (n, D) at a sigma that falls from ``hot`` (n,) to ``std``."""
+        gradient, nowhere = self._model(rows, damping), torch.zeros_like(u)
+        self.along.begin(rows, hot, torch.full_like(hot, std))
+        for number in range(steps):
+            u, _ = self.along.step(gradient, rows, u, nowhere, number, steps, lr, BETAS)
+            u = on_shell(u, self.spans)
+        return u
+
+    def _there(self, u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """w, |r|^2 and J^T r at ``u``."""
+        with torch.no_grad():
+            w = self.layer.inner(u, rows)
+        energy, grad = gradient_of(self._outer)(w, rows)
+        return w, energy, grad / 2
+
+    def land(self, u: Tensor, rows: Tensor, std: float, values: Tensor) -> Tensor:
+        """From prior draws ``u`` (n, D) to where the model is lowest; ``values`` (n,) are known."""
+        size = (self._model(rows, 0.0)(u, rows)[0].clamp(min=0) / values).sqrt()
+        u = self._along(u, rows, size.clamp(min=HOT * std), std, LANDING, RATE, 0.0)
+        self.at[rows], self.energy[rows], self.slope[rows] = self._there(u, rows)
+        return u
+
+    def move(self, u: Tensor, rows: Tensor, std: float) -> Tensor:
+        """A move of the chains at ``u`` (n, D), or none."""
+        damping = self.damping[rows]
+        start = torch.full_like(damping, std)
+        lr = SMALL / damping.clamp(min=1)[:, None]
+        end = self._along(u, rows, start, std, MOVE, lr, damping[:, None])
+        w, energy, slope = self._there(end, rows)
+        better = self._potential(energy, end, std) < self._potential(self.energy[rows], u, std)
+        easier = damping * (HARDER + (EASED - HARDER) * better)
+        self.damping[rows] = easier.clamp(SOFTEST, HARDEST)
+        column = better[:, None]
+        self.at[rows] = torch.where(column, w, self.at[rows])
+        self.slope[rows] = torch.where(column, slope, self.slope[rows])
+        self.energy[rows] = torch.where(better, energy, self.energy[rows])
+        return torch.where(column, end, u)
+
+    def _potential(self, energy: Tensor, u: Tensor, std: float) -> Tensor:
+        return energy / (2 * std**2) + (self.precision * u.square()).sum(dim=1) / 2
+
+    def linearized(self, u: Tensor, rows: Tensor) -> Linearized:
+        """Of the chains at ``u`` (n, D), where moves have brought them, by the last Jacobian."""
+        across = torch.stack(
+            [secants(self.layer.inner, *one)[1] for one in zip(u, rows, strict=True)]
+        )
+        slope = (across @ self.slope[rows][..., None])[..., 0]
+        return Linearized(self.energy[rows], slope, across @ self.square[rows] @ across.mT)
