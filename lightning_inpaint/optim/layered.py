@@ -186,3 +186,7 @@ class LayeredDescent:
         )
         slope = (across @ self.slope[rows][..., None])[..., 0]
         return Linearized(self.energy[rows], slope, across @ self.square[rows] @ across.mT)
+
+    def release(self) -> None:
+        """Give the models' memory back."""
+        self.square = self.square[:0].clone()

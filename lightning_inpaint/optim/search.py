@@ -78,20 +78,22 @@ class Search(LocalDraws):
 
     Args:
         params: latents (N, D) or one group whose context has ``residual`` and ``observed``.
-        steps: steps in all: attempts of ``1 + descent + newton``, and of ``reheat + newton`` twice, in turn,
-            then the trajectories. Chains that have arrived make those that are left for nothing. As many as the
-            trajectories need: no search, the chains stay where they start. None: twice each attempt.
+        steps: steps in all: attempts of ``1 + descent + newton``, and of ``reheat + newton`` twice, in turn
+            (through a mapping network of ``1 + descent + 4`` and of 2), then the trajectories. Chains that have
+            arrived make those that are left for nothing. As many as the trajectories need: no search, the
+            chains stay where they start. None: twice each attempt.
         noise_std: assumed standard deviation sigma of a known value, pictures in [-1, 1].
         budget: evaluations that the chains of a picture may have spent together when an attempt ends; each
             chain's first is always made. What is left of it can make trajectories longer. None: 1,750 a chain,
             for one alone 3,500.
-        screen: prior draws that an attempt of the first kind chooses its start from; None: 64, with more than
-            256 latents 256.
+        screen: prior draws that an attempt of the first kind chooses its start from; None: 64, or 256 where
+            there are no Jacobians.
         descent: steps of Adam of such an attempt.
         reheat: trajectories of an attempt of the second kind; 0 = all are of the first.
-        newton: Jacobians of an attempt, at most, with three Gauss-Newton steps each.
+        newton: Jacobians of an attempt, at most, with three Gauss-Newton steps each; a mapping network goes
+            without them.
         lr: Adam's rate, in prior standard deviations.
-        betas: Adam's decay rates; None: .9 and .99, with more than 256 latents .95 and .999.
+        betas: Adam's decay rates; None: .9 and .99, or .95 and .999 where there are no Jacobians.
         trajectories: of Hamiltonian Monte Carlo, a third of them burn-in; 0 = the mode.
         rounds: of burn-in at most, of a third of the trajectories each; the second and others only where a
             picture's potential still falls.
@@ -528,6 +530,8 @@ class Search(LocalDraws):
         self.seen, self.arrived = self.found[source], self.arrived[source]
         if self.ahead is not None:
             self.ahead = self.ahead[0][source], self.ahead[1][source]
+        if self.layered is not None:
+            self.layered.release()
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Adds ``attempts`` made, (N,), to those of :class:`.local.LocalDraws`."""
