@@ -28,6 +28,7 @@ LANDING = 2000  # steps of Adam from a prior draw to where the first model is lo
 MOVE = 100  # steps of Adam in a move
 RATE, SMALL = 0.1, 0.01  # of Adam in the landing and in moves, in prior standard deviations
 BETAS = (0.9, 0.9)
+HELD = 0.5  # of the prior draw that v begins at: chains of a picture come from different places
 HOT = 10  # times sigma, at least: where the landing begins
 EASED, HARDER = 1 / 1.5, 3.0  # factors of the damping after a move that succeeded, that failed
 SOFTEST, HARDEST = 0.02, 100.0
@@ -46,6 +47,7 @@ class LayeredDescent:
 
     Attributes:
         at: (N, d), v, and from the first measurement on the w that the model is around.
+        anchor: (N, d), what v is held to.
         energy: (N,), |r|^2 at w.
         slope: (N, d), J^T r at w.
         square: (N, d, d), J^T J where it was measured last.
@@ -55,13 +57,14 @@ class LayeredDescent:
     """
 
     LIVE = (
-        *("at", "energy", "slope", "square", "damping"),
+        *("at", "anchor", "energy", "slope", "square", "damping"),
         *(f"{part}.{name}" for part in ("fall", "along") for name in TemperedDescent.LIVE),
     )
 
     def __init__(self, layer: InnerLayer, u: Tensor, precision: Tensor, spans: list[Span]) -> None:
         self.layer, self.precision, self.spans = layer, precision, spans
         self.at = u.new_zeros(len(u), layer.size)
+        self.anchor = torch.zeros_like(self.at)
         self.energy, self.slope = u.new_zeros(len(u)), torch.zeros_like(self.at)
         self.square = u.new_zeros(len(u), layer.size, layer.size)
         self.damping = u.new_zeros(len(u))
@@ -78,6 +81,10 @@ class LayeredDescent:
         """Residuals (n, V) at w like the prior's, of ``v`` (n, d)."""
         return self.layer.residual(self.layer.around(v, rows), rows)
 
+    def begin(self, v: Tensor, rows: Tensor) -> None:
+        """At prior draws ``v`` (n, d), half held to them (Oliver et al. 1996, see ``mode.py``)."""
+        self.at[rows], self.anchor[rows] = v, HELD * v
+
     def _energy(self, v: Tensor, rows: Tensor) -> Tensor:
         return self.residual(v, rows).square().sum(dim=1)
 
@@ -87,10 +94,10 @@ class LayeredDescent:
     def descend(
         self, rows: Tensor, number: int, steps: int, lr: float, betas: tuple[float, float]
     ) -> Tensor:
-        """Step ``number`` of ``steps`` of Adam on v, under its prior; energies (n,) before it."""
+        """Step ``number`` of ``steps`` of Adam on v; energies (n,) before it."""
         v = self.at[rows]
         self.at[rows], energy = self.fall.step(
-            gradient_of(self._energy), rows, v, torch.zeros_like(v), number, steps, lr, betas
+            gradient_of(self._energy), rows, v, self.anchor[rows], number, steps, lr, betas
         )
         return energy
 

@@ -348,7 +348,7 @@ class Search(LocalDraws):
         if layered is None:
             self.latents[rows] = on_shell(torch.stack(starts), self.spans)
         else:
-            layered.at[rows] = torch.stack(starts)
+            layered.begin(torch.stack(starts), rows)
             own = self.streams.select(rows)
             drawn = own.normal(draw, self.latents.shape[1], Purpose.SAMPLE, kind)
             self.latents[rows] = on_shell(drawn, self.spans)
