@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .base import InnerLayer
 from .gauss_newton import WIDTH, Linearized, linearized, secants
+from .local import PICTURES
 from .radius import Span, on_shell
 from .reheating import gradient_of
 from .tempered import TemperedDescent
@@ -32,7 +33,6 @@ HELD = 0.5  # of the prior draw that v begins at: chains of a picture come from 
 HOT = 10  # times sigma, at least: where the landing begins
 EASED, HARDER = 1 / 1.5, 3.0  # factors of the damping after a move that succeeded, that failed
 SOFTEST, HARDEST = 0.02, 100.0
-PICTURES = 2  # made without a gradient for the price of one evaluation
 
 
 class LayeredDescent:
