@@ -226,7 +226,7 @@ class LatentSpace(nn.Module):
 
     def styles(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """Style vectors (N, w_dim) of ``z`` (N, z_dim)."""
-        return self._truncated(self.generator.mapping.distinct(z, labels), labels)[:, 0]
+        return self._truncated(self._styles(z, labels), labels)[:, 0]
 
     def styles_around(self, v: Tensor, labels: Tensor | None) -> Tensor:
         """Style vectors (N, w_dim) like the prior's of standard normal ``v`` (N, w_dim), see base ``w``."""

@@ -86,19 +86,16 @@ class Posterior:
         def own(
             styles: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, rows: Tensor
         ) -> Tensor:
-            more = self._full(rows)
+            more = self._filled(len(rows), self.unit)
             return styles(x[more], None if labels is None else labels[rows[more]])[: len(rows)]
-
-        def residual(w: Tensor, rows: Tensor) -> Tensor:
-            more = self._full(rows)
-            chosen = self.select(rows[more])
-            return chosen._residual(space.of_styles(w[more], chosen._noise()))[: len(rows)]
 
         return InnerLayer(
             *space.inner_size,
             inner=partial(own, space.styles),
             around=partial(own, space.styles_around),
-            residual=residual,
+            residual=partial(
+                self._residual_of, lambda chosen, w: space.of_styles(w, chosen._noise())
+            ),
         )
 
     def group(self, u: nn.Parameter, chains: int = 1) -> dict[str, Any]:
@@ -142,7 +139,7 @@ class Posterior:
             together: neighbouring rows that depend on each other; all of them are copied.
         """
         n, size = len(self.streams), math.lcm(self.unit, together)
-        rows = torch.arange(-(-n // size) * size, device=self.streams.names.device) % n
+        rows = self._filled(n, size)
         return self if len(rows) == n else self.select(rows)
 
     @property
@@ -188,15 +185,19 @@ class Posterior:
         Its squared length is the energy, with a discrepancy, too. Copies fill the rows up to whole units, so
         that a chain's bytes do not depend on who else is there.
         """
-        more = self._full(rows)
-        chosen = self.select(rows[more])
-        pictures = chosen.decode(u[more])
-        return chosen._residual(pictures)[: len(rows)]
+        return self._residual_of(Posterior.decode, u, rows)
 
-    def _full(self, rows: Tensor) -> Tensor:
-        """Numbers of the ``rows``, filled up to whole units."""
-        n = len(rows)
-        return torch.arange(-(-n // self.unit) * self.unit, device=rows.device) % n
+    def _residual_of(
+        self, draw: Callable[[Posterior, Tensor], Tensor], x: Tensor, rows: Tensor
+    ) -> Tensor:
+        """The same of pictures that ``draw`` makes of ``x`` (n, ...), seen by the posterior of those rows."""
+        more = self._filled(len(rows), self.unit)
+        chosen = self.select(rows[more])
+        return chosen._residual(draw(chosen, x[more]))[: len(rows)]
+
+    def _filled(self, n: int, size: int) -> Tensor:
+        """Numbers of ``n`` rows, filled up with copies to a multiple of ``size``."""
+        return torch.arange(-(-n // size) * size, device=self.streams.names.device) % n
 
     def _residual(self, pictures: Tensor) -> Tensor:
         seen = self.observation

@@ -11,8 +11,6 @@ and damping grows where a move fails (Levenberg 1944; Marquardt 1963).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -20,11 +18,14 @@ from .base import InnerLayer
 from .gauss_newton import WIDTH, Linearized, linearized, secants
 from .local import PICTURES
 from .radius import Span, on_shell
-from .reheating import gradient_of
+from .reheating import Gradient, gradient_of
 from .tempered import TemperedDescent
 
-__all__ = ["LayeredDescent"]
+__all__ = ["STEPS", "LayeredDescent"]
 
+MOVES = 16  # in a step of an attempt
+KEPT = 2  # of these steps share a Jacobian
+STEPS = 2 * KEPT, KEPT  # of an attempt, and of one that goes on from where another ended
 LANDING = 2000  # steps of Adam from a prior draw to where the first model is lowest
 MOVE = 100  # steps of Adam in a move
 RATE, SMALL = 0.1, 0.01  # of Adam in the landing and in moves, in prior standard deviations
@@ -36,8 +37,10 @@ SOFTEST, HARDEST = 0.02, 100.0
 
 
 class LayeredDescent:
-    """Chains that come down through an inner layer, each by itself: :meth:`descend` in standard normal v,
-    :meth:`measure`, :meth:`land` in u, then :meth:`move`.
+    """Chains that come down through an inner layer, each by itself.
+
+    It begins where a descent in standard normal v by :meth:`gradient` has brought :attr:`at`. Steps of an
+    attempt follow (:meth:`step`): :meth:`measure`, :meth:`land` in u, and :meth:`move`.
 
     Args:
         layer: the generator's parts.
@@ -52,14 +55,9 @@ class LayeredDescent:
         slope: (N, d), J^T r at w.
         square: (N, d, d), J^T J where it was measured last.
         damping: (N,), share of J^T J that is added to it.
-        fall: Adam's on v.
-        along: Adam's on u.
     """
 
-    LIVE = (
-        *("at", "anchor", "energy", "slope", "square", "damping"),
-        *(f"{part}.{name}" for part in ("fall", "along") for name in TemperedDescent.LIVE),
-    )
+    LIVE = ("at", "anchor", "energy", "slope", "square", "damping")
 
     def __init__(self, layer: InnerLayer, u: Tensor, precision: Tensor, spans: list[Span]) -> None:
         self.layer, self.precision, self.spans = layer, precision, spans
@@ -68,48 +66,51 @@ class LayeredDescent:
         self.energy, self.slope = u.new_zeros(len(u)), torch.zeros_like(self.at)
         self.square = u.new_zeros(len(u), layer.size, layer.size)
         self.damping = u.new_zeros(len(u))
-        self.fall = TemperedDescent(self.at, torch.ones_like(self.at[:1]))
-        self.along = TemperedDescent(u, precision)
 
-    def cost(self, moves: int, *, measured: bool, landing: bool) -> float:
-        """Evaluations of some moves, with a measurement and a landing or without."""
+    def cost(self, number: int, again: bool) -> float:
+        """Evaluations of :meth:`step`."""
         jacobian = (self.layer.size + 1) / PICTURES
         move, land = (1 + steps * self.layer.cost for steps in (MOVE, LANDING))
-        return moves * move + measured * jacobian + landing * land
+        measured, landing = number % KEPT == 0, number == 0 and not again
+        return MOVES * move + measured * jacobian + landing * land
 
     def residual(self, v: Tensor, rows: Tensor) -> Tensor:
         """Residuals (n, V) at w like the prior's, of ``v`` (n, d)."""
         return self.layer.residual(self.layer.around(v, rows), rows)
 
+    def gradient(self, v: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """|r|^2 (n,) at those w, and its gradient (n, d) in v."""
+        return gradient_of(self.residual, v, rows)
+
     def begin(self, v: Tensor, rows: Tensor) -> None:
         """At prior draws ``v`` (n, d), half held to them (Oliver et al. 1996, see ``mode.py``)."""
         self.at[rows], self.anchor[rows] = v, HELD * v
 
-    def _energy(self, v: Tensor, rows: Tensor) -> Tensor:
-        return self.residual(v, rows).square().sum(dim=1)
-
-    def _outer(self, w: Tensor, rows: Tensor) -> Tensor:
-        return self.layer.residual(w, rows).square().sum(dim=1)
-
-    def descend(
-        self, rows: Tensor, number: int, steps: int, lr: float, betas: tuple[float, float]
+    def step(
+        self, u: Tensor, rows: Tensor, number: int, again: bool, std: float, values: Tensor
     ) -> Tensor:
-        """Step ``number`` of ``steps`` of Adam on v; energies (n,) before it."""
-        v = self.at[rows]
-        self.at[rows], energy = self.fall.step(
-            gradient_of(self._energy), rows, v, self.anchor[rows], number, steps, lr, betas
-        )
-        return energy
+        """Step ``number`` of an attempt: moves, where it is time on a new Jacobian and after a landing.
 
-    @torch.no_grad()
-    def leave(self, rows: Tensor) -> None:
-        """From v to its w."""
-        self.at[rows] = self.layer.around(self.at[rows], rows)
-
-    @torch.no_grad()
-    def go_to(self, u: Tensor, rows: Tensor) -> None:
-        """To the w of ``u`` (n, D)."""
-        self.at[rows] = self.layer.inner(u, rows)
+        Args:
+            u: (n, D): before the landing prior draws, else where the chains are.
+            rows: (n,), which.
+            number: from 0 to one of :data:`STEPS`.
+            again: whether the attempt goes on from ``u``, and not from v.
+            std: sigma.
+            values: (n,), how many are known.
+        """
+        landing = number == 0 and not again
+        if number == 0:
+            with torch.no_grad():
+                w = self.layer.inner(u, rows) if again else self.layer.around(self.at[rows], rows)
+                self.at[rows] = w
+        if number % KEPT == 0:
+            self.measure(rows)
+        if landing:
+            u = self.land(u, rows, std, values)
+        for _ in range(MOVES):
+            u = self.move(u, rows, std)
+        return u
 
     def measure(self, rows: Tensor) -> None:
         """The model of |r|^2 around w."""
@@ -117,14 +118,12 @@ class LayeredDescent:
         self.energy[rows], self.slope[rows], self.square[rows] = found
         self.damping[rows] = 1.0
 
-    def _model(
-        self, rows: Tensor, damping: Tensor | float
-    ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def _model(self, rows: Tensor, damping: Tensor | float) -> Gradient:
         """Q(inner(u)) with its gradient, at ``u`` (n, D) of the chains ``rows``; ``damping`` is (n, 1)."""
         base, energy, slope = self.at[rows], self.energy[rows], self.slope[rows]
         square = self.square[rows]  # gathered once, it is large
 
-        def gradient(u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        def gradient(u: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
             with torch.enable_grad():
                 leaf = u.detach().requires_grad_(True)
                 w = self.layer.inner(leaf, rows)
@@ -147,9 +146,10 @@ class LayeredDescent:
     ) -> Tensor:
         """Adam on the model, from ``u`` (n, D) at a sigma that falls from ``hot`` (n,) to ``std``."""
         gradient, nowhere = self._model(rows, damping), torch.zeros_like(u)
-        self.along.begin(rows, hot, torch.full_like(hot, std))
+        adam, everyone = TemperedDescent(u, self.precision), torch.arange(len(u), device=u.device)
+        adam.begin(everyone, hot, torch.full_like(hot, std))
         for number in range(steps):
-            u, _ = self.along.step(gradient, rows, u, nowhere, number, steps, lr, BETAS)
+            u, _ = adam.step(gradient, everyone, u, nowhere, number, steps, lr, BETAS)
             u = on_shell(u, self.spans)
         return u
 
@@ -157,7 +157,7 @@ class LayeredDescent:
         """w, |r|^2 and J^T r at ``u``."""
         with torch.no_grad():
             w = self.layer.inner(u, rows)
-        energy, grad = gradient_of(self._outer)(w, rows)
+        energy, grad = gradient_of(self.layer.residual, w, rows)
         return w, energy, grad / 2
 
     def land(self, u: Tensor, rows: Tensor, std: float, values: Tensor) -> Tensor:

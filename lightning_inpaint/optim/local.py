@@ -171,7 +171,7 @@ class LocalDraws(ChainOptimizer):
         return energy / (2 * self.noise_std**2) + u.square().sum(dim=-1) / 2
 
     def _gradient(self, u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return gradient_of(lambda at, some: self._residual(at, some).square().sum(dim=1))(u, rows)
+        return gradient_of(self._residual, u, rows)
 
     def _observed(self, rows: Tensor) -> Tensor:
         assert self.context.observed is not None

@@ -21,17 +21,13 @@ TARGET = 0.7  # acceptance that the angles are adapted to
 MEASURES = 4  # of the curvature, at most
 
 
-def gradient_of(energy: Callable[[Tensor, Tensor], Tensor]) -> Gradient:
-    """The energies that ``energy`` gives, with their gradients."""
-
-    def gradient(u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            leaf = u.detach().requires_grad_(True)
-            value = energy(leaf, rows)
-            (grad,) = torch.autograd.grad(value.sum(), leaf)
-        return value.detach(), grad
-
-    return gradient
+def gradient_of(residual: Residual, u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """|r|^2 (n,) of the chains ``rows`` (n,) at ``u`` (n, D), and its gradient (n, D)."""
+    with torch.enable_grad():
+        leaf = u.detach().requires_grad_(True)
+        energy = residual(leaf, rows).square().sum(dim=1)
+        (grad,) = torch.autograd.grad(energy.sum(), leaf)
+    return energy.detach(), grad
 
 
 class Reheating:

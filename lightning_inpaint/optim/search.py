@@ -19,12 +19,12 @@ from .gauss_newton import (
     linearized,
     residuals,
 )
-from .layered import LayeredDescent
+from .layered import STEPS, LayeredDescent
 from .local import PICTURES, LocalDraws
 from .mixture import chosen
 from .mode import Anchor
 from .radius import on_shell
-from .reheating import MEASURES, Reheating
+from .reheating import MEASURES, Gradient, Reheating
 from .tempered import TemperedDescent, flat_std
 
 __all__ = ["Search"]
@@ -38,9 +38,6 @@ SCREEN, WIDE_SCREEN = 64, 256  # prior draws, likewise
 PACE = 4  # steps of Adam in one, where there are no Jacobians
 SHARE = 1750  # of the budget, evaluations a chain
 ATTEMPTS = 2  # from prior draws, at most, where nobody says how many steps
-MOVES = 16  # in a step of an attempt through an inner layer
-KEPT = 2  # of these steps share a Jacobian
-TWICE = 2  # Jacobians of an attempt through an inner layer; an attempt that goes on has one
 REHEATINGS = 2  # of the best place so far, after an attempt from prior draws
 HEAT = 20  # times the residual's size: where a reheating begins
 WARM = 5  # the same where Adam comes down again
@@ -194,12 +191,14 @@ class Search(LocalDraws):
         if anchor == "origin":
             for span in self.spans:
                 self.prior[:, span.start : span.stop] = 0.0
-        self.fall = TemperedDescent(u, self.prior)
         self.layered: LayeredDescent | None = None
         layer = self.context.layer
         if layer is not None and self.many and anchor == "origin":
             self.layered = LayeredDescent(layer(), u, self.prior, self.spans)
             self.live = (*self.live, *(f"layered.{name}" for name in LayeredDescent.LIVE))
+            self.fall = TemperedDescent(self.layered.at, torch.ones_like(self.layered.at[:1]))
+        else:
+            self.fall = TemperedDescent(u, self.prior)
         if steps is None:
             self.param_groups[0]["steps"] = ATTEMPTS * self._turn + self.drawing
 
@@ -212,7 +211,7 @@ class Search(LocalDraws):
     def _jacobians(self) -> tuple[int, int]:
         """Steps at the end of an attempt that know one; of either kind of attempts."""
         if self.layered is not None:
-            return TWICE * KEPT, KEPT
+            return STEPS
         return (0, 0) if self.many else (self.newton, self.newton)
 
     @property
@@ -247,7 +246,7 @@ class Search(LocalDraws):
         heated, place, length = self._place(step)
         number = place - length + self._jacobians[heated]
         if number >= 0 and self.layered is not None:
-            return round(self._moves_cost(heated, number))
+            return round(self.layered.cost(number, heated))
         if number >= 0:
             return descent_pictures(self.latents.shape[1]) // PICTURES
         if heated:
@@ -259,12 +258,6 @@ class Search(LocalDraws):
     def _pace(self) -> int:
         """Steps of Adam in one."""
         return 1 if any(self._jacobians) else PACE
-
-    def _moves_cost(self, heated: bool, number: int) -> float:
-        """Evaluations of step ``number`` of an attempt's moves through an inner layer."""
-        assert self.layered is not None
-        landing = number == 0 and not heated
-        return self.layered.cost(MOVES, measured=number % KEPT == 0, landing=landing)
 
     def _unspent(self) -> Tensor:
         """(pictures,) what the budget still leaves."""
@@ -358,8 +351,7 @@ class Search(LocalDraws):
         size_of_residual = (energy.amin(dim=1) / self._observed(rows)).sqrt()
         cold = (COLD * size_of_residual).clamp(min=self.noise_std)
         cold = torch.full_like(cold, self.noise_std) if self.many else cold
-        fall = self.fall if layered is None else layered.fall
-        fall.begin(rows, torch.maximum(flat_std(energy), cold), cold)
+        self.fall.begin(rows, torch.maximum(flat_std(energy), cold), cold)
         self.seen[rows] = energy.amin(dim=1)
         self.spent[rows] += self._screened / PICTURES
 
@@ -399,22 +391,17 @@ class Search(LocalDraws):
 
     def _descend(self, rows: Tensor, number: int, steps: int) -> None:
         """Step ``number`` of ``steps`` of Adam on the potential of a falling sigma."""
-        self.spent[rows] += 1
+        layered = self.layered
+        gradient: Gradient = self._gradient
+        at, held = self.latents.detach(), self.held
+        if layered is not None:
+            at, held, gradient = layered.at, layered.anchor, layered.gradient
         betas = self.betas or (BETAS if any(self._jacobians) else SLOW_BETAS)
-        if self.layered is not None:
-            self.seen[rows] = self.layered.descend(rows, number, steps, self.lr, betas)
-            return
-        u, self.seen[rows] = self.fall.step(
-            self._gradient,
-            rows,
-            self.latents[rows].detach(),
-            self.held[rows],
-            number,
-            steps,
-            self.lr,
-            betas,
+        moved, self.seen[rows] = self.fall.step(
+            gradient, rows, at[rows], held[rows], number, steps, self.lr, betas
         )
-        self.latents[rows] = on_shell(u, self.spans)
+        at[rows] = on_shell(moved, self.spans) if layered is None else moved
+        self.spent[rows] += 1
 
     def _fits(self, energy: Tensor, more: Tensor | float, rows: Tensor) -> Tensor:
         """(n,) whether the chains ``rows`` with |r|^2 ``energy`` (n,) have that of a draw, which has ``more``
@@ -453,20 +440,10 @@ class Search(LocalDraws):
         self, layered: LayeredDescent, rows: Tensor, heated: bool, number: int
     ) -> None:
         """Moves through the inner layer; step ``number`` of those of an attempt."""
-        if heated and number == 0:
-            self.latents[rows] = self.best[rows]
-            layered.go_to(self.best[rows], rows)
-        elif number == 0:
-            layered.leave(rows)
-        if number % KEPT == 0:
-            layered.measure(rows)
-        u = self.latents[rows].detach()
-        if number == 0 and not heated:
-            u = layered.land(u, rows, self.noise_std, self._observed(rows))
-        for _ in range(MOVES):
-            u = layered.move(u, rows, self.noise_std)
+        u = (self.best if heated and number == 0 else self.latents.detach())[rows]
+        u = layered.step(u, rows, number, heated, self.noise_std, self._observed(rows))
         self.latents[rows], self.seen[rows] = u, layered.energy[rows]
-        self.spent[rows] += self._moves_cost(heated, number)
+        self.spent[rows] += layered.cost(number, heated)
 
     def _judge(self) -> None:
         """See who has arrived, and keep the best end of all attempts: by its potential, where none has."""
