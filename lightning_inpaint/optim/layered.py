@@ -4,9 +4,10 @@ The generator is outer(inner(u)); StyleGAN's mapping network is such an inner pa
 outer part does over the places w = inner(u) that fit a picture, so that a descent in u takes thousands of
 steps. Here most of them cost no picture. The outer part alone is linearised, as in the Gauss-Newton method for
 composite functions (Burke and Ferris 1995, Math. Program. 71). With Q the quadratic model of |r|^2 around w, a
-move goes where a descent in u finds Q(inner(u)) lowest, if the true potential is lower there. One Jacobian
-serves many moves (a chord method: Ortega and Rheinboldt 1970, chapter 7), each of which asks for one gradient,
-and damping grows where a move fails (Levenberg 1944; Marquardt 1963).
+move goes where a descent in u finds Q(inner(u)) lowest, if the true potential is lower there. Each asks for
+one gradient, from which Q learns, whether it was lower or not (BFGS; damped after Powell 1978, Lect. Notes
+Math. 630), so that one Jacobian serves all moves of an attempt. Trust in Q grows and falls with what moves
+achieve (Levenberg 1944; Marquardt 1963).
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ from .tempered import TemperedDescent
 __all__ = ["STEPS", "LayeredDescent"]
 
 MOVES = 16  # in a step of an attempt
-KEPT = 2  # of these steps share a Jacobian
-STEPS = 2 * KEPT, KEPT  # of an attempt, and of one that goes on from where another ended
+STEPS = 8  # of an attempt, at most
 LANDING = 2000  # steps of Adam from a prior draw to where the first model is lowest
 MOVE = 100  # steps of Adam in a move
 RATE, SMALL = 0.1, 0.01  # of Adam in the landing and in moves, in prior standard deviations
@@ -34,13 +34,14 @@ HELD = 0.5  # of the prior draw that v begins at: chains of a picture come from 
 HOT = 10  # times sigma, at least: where the landing begins
 EASED, HARDER = 1 / 1.5, 3.0  # factors of the damping after a move that succeeded, that failed
 SOFTEST, HARDEST = 0.02, 100.0
+BENT = 0.2  # of the model's curvature along a move, at least: what a lesson leaves of it
 
 
 class LayeredDescent:
     """Chains that come down through an inner layer, each by itself.
 
     It begins where a descent in standard normal v by :meth:`gradient` has brought :attr:`at`. Steps of an
-    attempt follow (:meth:`step`): :meth:`measure`, :meth:`land` in u, and :meth:`move`.
+    attempt follow (:meth:`step`): the first begins with :meth:`land`, all make moves.
 
     Args:
         layer: the generator's parts.
@@ -53,7 +54,7 @@ class LayeredDescent:
         anchor: (N, d), what v is held to.
         energy: (N,), |r|^2 at w.
         slope: (N, d), J^T r at w.
-        square: (N, d, d), J^T J where it was measured last.
+        square: (N, d, d), J^T J where it was measured, and what moves have taught since.
         damping: (N,), share of J^T J that is added to it.
     """
 
@@ -67,12 +68,11 @@ class LayeredDescent:
         self.square = u.new_zeros(len(u), layer.size, layer.size)
         self.damping = u.new_zeros(len(u))
 
-    def cost(self, number: int, again: bool) -> float:
+    def cost(self, number: int) -> float:
         """Evaluations of :meth:`step`."""
         jacobian = (self.layer.size + 1) / PICTURES
         move, land = (1 + steps * self.layer.cost for steps in (MOVE, LANDING))
-        measured, landing = number % KEPT == 0, number == 0 and not again
-        return MOVES * move + measured * jacobian + landing * land
+        return MOVES * move + (0 if number else jacobian + land)
 
     def residual(self, v: Tensor, rows: Tensor) -> Tensor:
         """Residuals (n, V) at w like the prior's, of ``v`` (n, d)."""
@@ -86,37 +86,27 @@ class LayeredDescent:
         """At prior draws ``v`` (n, d), half held to them (Oliver et al. 1996, see ``mode.py``)."""
         self.at[rows], self.anchor[rows] = v, HELD * v
 
-    def step(
-        self, u: Tensor, rows: Tensor, number: int, again: bool, std: float, values: Tensor
-    ) -> Tensor:
-        """Step ``number`` of an attempt: moves, where it is time on a new Jacobian and after a landing.
+    def step(self, u: Tensor, rows: Tensor, number: int, std: float, values: Tensor) -> Tensor:
+        """Step ``number`` of an attempt: moves, before the first a landing.
 
         Args:
             u: (n, D): before the landing prior draws, else where the chains are.
             rows: (n,), which.
-            number: from 0 to one of :data:`STEPS`.
-            again: whether the attempt goes on from ``u``, and not from v.
+            number: from 0 to :data:`STEPS`.
             std: sigma.
             values: (n,), how many are known.
         """
-        landing = number == 0 and not again
         if number == 0:
-            with torch.no_grad():
-                w = self.layer.inner(u, rows) if again else self.layer.around(self.at[rows], rows)
-                self.at[rows] = w
-        if number % KEPT == 0:
-            self.measure(rows)
-        if landing:
             u = self.land(u, rows, std, values)
         for _ in range(MOVES):
             u = self.move(u, rows, std)
         return u
 
-    def measure(self, rows: Tensor) -> None:
-        """The model of |r|^2 around w."""
-        found = linearized(self.layer.residual, self.at[rows], rows, WIDTH * self.layer.spread)
+    def measure(self, w: Tensor, rows: Tensor) -> None:
+        """The model of |r|^2 around ``w`` (n, d)."""
+        found = linearized(self.layer.residual, w, rows, WIDTH * self.layer.spread)
         self.energy[rows], self.slope[rows], self.square[rows] = found
-        self.damping[rows] = 1.0
+        self.at[rows], self.damping[rows] = w, 1.0
 
     def _model(self, rows: Tensor, damping: Tensor | float) -> Gradient:
         """Q(inner(u)) with its gradient, at ``u`` (n, D) of the chains ``rows``; ``damping`` is (n, 1)."""
@@ -161,7 +151,10 @@ class LayeredDescent:
         return w, energy, grad / 2
 
     def land(self, u: Tensor, rows: Tensor, std: float, values: Tensor) -> Tensor:
-        """From prior draws ``u`` (n, D) to where the model is lowest; ``values`` (n,) are known."""
+        """From prior draws ``u`` (n, D) to where the model around v is lowest; ``values`` (n,) are known."""
+        with torch.no_grad():
+            w = self.layer.around(self.at[rows], rows)
+        self.measure(w, rows)
         size = (self._model(rows, 0.0)(u, rows)[0].clamp(min=0) / values).sqrt()
         u = self._along(u, rows, size.clamp(min=HOT * std), std, LANDING, RATE, 0.0)
         self.at[rows], self.energy[rows], self.slope[rows] = self._there(u, rows)
@@ -174,6 +167,7 @@ class LayeredDescent:
         lr = SMALL / damping.clamp(min=1)[:, None]
         end = self._along(u, rows, start, std, MOVE, lr, damping[:, None])
         w, energy, slope = self._there(end, rows)
+        self.learn(rows, w - self.at[rows], slope - self.slope[rows])
         better = self._potential(energy, end, std) < self._potential(self.energy[rows], u, std)
         easier = damping * (HARDER + (EASED - HARDER) * better)
         self.damping[rows] = easier.clamp(SOFTEST, HARDEST)
@@ -182,6 +176,20 @@ class LayeredDescent:
         self.slope[rows] = torch.where(column, slope, self.slope[rows])
         self.energy[rows] = torch.where(better, energy, self.energy[rows])
         return torch.where(column, end, u)
+
+    def learn(self, rows: Tensor, steps: Tensor, changes: Tensor) -> None:
+        """The model's curvature along moves ``steps`` (n, d), from the ``changes`` (n, d) of the slope; chain by
+        chain, so that its bytes do not depend on its batch."""
+        for row, step, seen in zip(rows, steps, changes, strict=True):
+            square = self.square[row]
+            thought = square @ step
+            bent, true = step @ thought, step @ seen
+            share = torch.where(true < BENT * bent, (1 - BENT) * bent / (bent - true), 1.0)
+            taught = torch.lerp(thought, seen, share)
+            more = torch.outer(taught, taught) / (step @ taught)
+            update = more - torch.outer(thought, thought) / bent
+            sound = update.isfinite().all() & (bent > 0)  # no move teaches nothing
+            self.square[row] = square + torch.where(sound, update, 0.0)
 
     def _potential(self, energy: Tensor, u: Tensor, std: float) -> Tensor:
         return energy / (2 * std**2) + (self.precision * u.square()).sum(dim=1) / 2

@@ -30,6 +30,7 @@ from .tempered import TemperedDescent, flat_std
 __all__ = ["Search"]
 
 COLD = 1 / 3  # of the residual that an attempt begins with: where Adam's sigma ends
+GAINED = 5  # nats that moves through a mapping network gain together, if there are to be more
 STALLED = 1e-3  # relative decrease of the potential below which an attempt is given up
 SETTLED = 0.01  # decrease of the potential, in nats, at which it is at the mode
 MANY = 256  # latents from which on a Jacobian costs more than it saves
@@ -38,6 +39,7 @@ SCREEN, WIDE_SCREEN = 64, 256  # prior draws, likewise
 PACE = 4  # steps of Adam in one, where there are no Jacobians
 SHARE = 1750  # of the budget, evaluations a chain
 ATTEMPTS = 2  # from prior draws, at most, where nobody says how many steps
+LONE = 4  # likewise, where no reheatings come between
 REHEATINGS = 2  # of the best place so far, after an attempt from prior draws
 HEAT = 20  # times the residual's size: where a reheating begins
 WARM = 5  # the same where Adam comes down again
@@ -200,7 +202,8 @@ class Search(LocalDraws):
         else:
             self.fall = TemperedDescent(u, self.prior)
         if steps is None:
-            self.param_groups[0]["steps"] = ATTEMPTS * self._turn + self.drawing
+            attempts = ATTEMPTS if self.layered is None else LONE
+            self.param_groups[0]["steps"] = attempts * self._turn + self.drawing
 
     @property
     def _screened(self) -> int:
@@ -211,7 +214,7 @@ class Search(LocalDraws):
     def _jacobians(self) -> tuple[int, int]:
         """Steps at the end of an attempt that know one; of either kind of attempts."""
         if self.layered is not None:
-            return STEPS
+            return STEPS, 0
         return (0, 0) if self.many else (self.newton, self.newton)
 
     @property
@@ -246,7 +249,7 @@ class Search(LocalDraws):
         heated, place, length = self._place(step)
         number = place - length + self._jacobians[heated]
         if number >= 0 and self.layered is not None:
-            return round(self.layered.cost(number, heated))
+            return round(self.layered.cost(number))
         if number >= 0:
             return descent_pictures(self.latents.shape[1]) // PICTURES
         if heated:
@@ -290,7 +293,7 @@ class Search(LocalDraws):
         rows = self.tried
         if len(rows):
             if newton and self.layered is not None:
-                self._move_through(self.layered, rows, heated, number)
+                self._move_through(self.layered, rows, number)
             elif newton:
                 self._newton(rows)
             elif heated and self.many:
@@ -436,14 +439,20 @@ class Search(LocalDraws):
         self.settled[rows], self.stalled[rows] = settled, stalled
         self.spent[rows] += descent_pictures(u.shape[1]) / PICTURES
 
-    def _move_through(
-        self, layered: LayeredDescent, rows: Tensor, heated: bool, number: int
-    ) -> None:
-        """Moves through the inner layer; step ``number`` of those of an attempt."""
-        u = (self.best if heated and number == 0 else self.latents.detach())[rows]
-        u = layered.step(u, rows, number, heated, self.noise_std, self._observed(rows))
-        self.latents[rows], self.seen[rows] = u, layered.energy[rows]
-        self.spent[rows] += layered.cost(number, heated)
+    def _move_through(self, layered: LayeredDescent, rows: Tensor, number: int) -> None:
+        """Moves through the inner layer, step ``number`` of those of an attempt; chains that have arrived and
+        gain little are settled, and those that will not arrive at their pace."""
+        u, before = self.latents.detach()[rows], layered.energy[rows].clone()
+        u = layered.step(u, rows, number, self.noise_std, self._observed(rows))
+        now = layered.energy[rows]
+        self.latents[rows], self.seen[rows] = u, now
+        self.spent[rows] += layered.cost(number)
+        if number:
+            gain = (before - now) / (2 * self.noise_std**2)
+            bound = arrival_bound(self._observed(rows)) * self._observed(rows) / 2
+            above = now / (2 * self.noise_std**2) - bound
+            left = STEPS - 1 - number
+            self.settled[rows] = torch.where(above <= 0, gain < GAINED, above > left * gain)
 
     def _judge(self) -> None:
         """See who has arrived, and keep the best end of all attempts: by its potential, where none has."""
