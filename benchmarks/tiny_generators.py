@@ -1,13 +1,14 @@
-"""Three small generators of other shapes than the bundled one, trained in minutes without any data.
+"""Four small generators of other shapes than the bundled one, trained in minutes without any data.
 
-    python benchmarks/tiny_generators.py --out tiny                 # all three, some ten minutes
+    python benchmarks/tiny_generators.py --out tiny                 # all four, some fifteen minutes
     PYTHONPATH=. lightning-inpaint sample --model.generator benchmarks.tiny_generators:Digits@tiny/Digits.pt
 
 ``Digits``, an MLP from 64 latents to 28x28 grey digits; ``ClassDigits``, the same from 10 latents and a
-class; ``Shapes``, transposed convolutions from 64 uniform latents to 32x32 colour pictures. Each is an ordinary
-GAN (Goodfellow et al. 2014, non-saturating, with an R1 penalty), and its latent landscape is a GAN's: many
-latents, most of them far from any given picture. The training pictures are drawn: digits of Pillow's font,
-slanted, scaled and of several weights; two discs or rectangles of random colours.
+class; ``Shapes``, transposed convolutions from 64 uniform latents to 32x32 colour pictures; ``Wide``, the same
+from 512 normal ones. Each is an ordinary GAN (Goodfellow et al. 2014, non-saturating, with an R1 penalty), and
+its latent landscape is a GAN's: many latents, most of them far from any given picture. The training pictures
+are drawn: digits of Pillow's font, slanted, scaled and of several weights; two discs or rectangles of random
+colours.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-__all__ = ["ClassDigits", "Digits", "Shapes", "draw_digits", "draw_shapes"]
+__all__ = ["ClassDigits", "Digits", "Shapes", "Wide", "draw_digits", "draw_shapes"]
 
 
 def mlp(inputs: int, side: int) -> nn.Sequential:
@@ -66,6 +67,15 @@ class ClassDigits(nn.Module):
         return self.main(torch.cat([z, self.embed(labels)], 1)).unflatten(1, (1, 28, 28))
 
 
+def convolutions(inputs: int) -> nn.Sequential:
+    """Four transposed ones, from (N, inputs, 1, 1) to colour pictures (N, 3, 32, 32) in [-1, 1]."""
+    widths = [128, 64, 32]
+    layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, 128, 4, bias=False)]
+    for a, b in zip(widths, [*widths[1:], 3], strict=True):
+        layers += [nn.BatchNorm2d(a), nn.ReLU(), nn.ConvTranspose2d(a, b, 4, 2, 1)]
+    return nn.Sequential(*layers, nn.Tanh())
+
+
 class Shapes(nn.Module):
     """z (N, 64), made uniform in [-1, 1], to colour pictures (N, 3, 32, 32) in [-1, 1]."""
 
@@ -73,15 +83,25 @@ class Shapes(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        widths = [128, 64, 32]
-        layers: list[nn.Module] = [nn.ConvTranspose2d(64, 128, 4, bias=False)]
-        for a, b in zip(widths, [*widths[1:], 3], strict=True):
-            layers += [nn.BatchNorm2d(a), nn.ReLU(), nn.ConvTranspose2d(a, b, 4, 2, 1)]
-        self.main = nn.Sequential(*layers, nn.Tanh())
+        self.main = convolutions(64)
 
     def forward(self, z: Tensor) -> Tensor:
         """Pictures (N, 3, 32, 32) of standard normal latents (N, 64)."""
         return self.main(torch.erf(z / math.sqrt(2))[:, :, None, None])
+
+
+class Wide(nn.Module):
+    """z (N, 512) to colour pictures (N, 3, 32, 32) in [-1, 1]."""
+
+    z_dim = 512
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.main = convolutions(512)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Pictures (N, 3, 32, 32) of latents (N, 512)."""
+        return self.main(z[:, :, None, None])
 
 
 def draw_digits(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -182,8 +202,11 @@ def train(generator: nn.Module, data: Tensor, labels: Tensor, steps: int, batch:
     generator.eval()
 
 
-RECIPES = {"Digits": (Digits, draw_digits), "ClassDigits": (ClassDigits, draw_digits)} | {
-    "Shapes": (Shapes, draw_shapes)
+RECIPES = {
+    "Digits": (Digits, draw_digits),
+    "ClassDigits": (ClassDigits, draw_digits),
+    "Shapes": (Shapes, draw_shapes),
+    "Wide": (Wide, draw_shapes),
 }
 
 

@@ -19,10 +19,11 @@ from .gauss_newton import (
     linearized,
     residuals,
 )
-from .layered import STEPS, LayeredDescent
+from .layered import LayeredDescent
 from .local import PICTURES, LocalDraws
 from .mixture import chosen
 from .mode import Anchor
+from .quasi_newton import STEPS, QuasiNewton
 from .radius import on_shell
 from .reheating import MEASURES, Gradient, Reheating
 from .tempered import TemperedDescent, flat_std
@@ -30,10 +31,11 @@ from .tempered import TemperedDescent, flat_std
 __all__ = ["Search"]
 
 COLD = 1 / 3  # of the residual that an attempt begins with: where Adam's sigma ends
-GAINED = 5  # nats that moves through a mapping network gain together, if there are to be more
+GAINED = 5  # nats that a step of moves brings, if there are to be more
 STALLED = 1e-3  # relative decrease of the potential below which an attempt is given up
 SETTLED = 0.01  # decrease of the potential, in nats, at which it is at the mode
-MANY = 256  # latents from which on a Jacobian costs more than it saves
+MOST = 1024  # latents up to which a Jacobian is measured at all, once an attempt
+MANY = 256  # latents up to which an attempt has several
 BETAS, SLOW_BETAS = (0.9, 0.99), (0.95, 0.999)  # Adam's, and where there are no Jacobians
 SCREEN, WIDE_SCREEN = 64, 256  # prior draws, likewise
 PACE = 4  # steps of Adam in one, where there are no Jacobians
@@ -66,21 +68,24 @@ class Search(LocalDraws):
     jumps succeed (``local.py``): exact, about the stationary distribution; which of several modes was found is
     the search's doing, where there are no jumps.
 
-    With more than 256 latents a Jacobian in them costs more than it saves. Where the generator has a mapping
-    network, attempts go through it (``layered.py``): Adam's steps are taken behind it, then two Jacobians of
-    the rest serve 32 moves each; the second kind of attempts is 32 more. Others are Adam's alone, down to
-    ``noise_std``: the first kind makes four times the steps, the second comes down from five times the best
-    place's residual in as many steps as the trajectories would take. Latents that count by direction stay on
-    their shell (``radius.py``): the prior would pull them to 0, where a picture turns ever faster.
+    With more than 256 latents a Jacobian is too dear to be measured more than once an attempt. It begins a
+    quadratic model that learns from up to 128 moves (``quasi_newton.py``), which go on while 16 of them gain
+    five nats, or bring a chain so near that those that are left may see it arrive. All attempts are of the
+    first kind then. Where the generator has a mapping network, they go through it (``layered.py``): Adam's
+    steps are taken behind it, and so is the model. With more than 1024 latents there are no Jacobians, and
+    attempts are Adam's alone, down to ``noise_std``: the first kind makes four times the steps, the second
+    comes down from five times the best place's residual in as many steps as the trajectories would take.
+    Latents that count by direction stay on their shell (``radius.py``): the prior would pull them to 0, where
+    a picture turns ever faster.
 
     Evaluations are counted per chain, a picture without its gradient as half of one.
 
     Args:
         params: latents (N, D) or one group whose context has ``residual`` and ``observed``.
         steps: steps in all: attempts of ``1 + descent + newton``, and of ``reheat + newton`` twice, in turn
-            (through a mapping network of ``1 + descent + 4`` and of 2), then the trajectories. Chains that have
-            arrived make those that are left for nothing. As many as the trajectories need: no search, the
-            chains stay where they start. None: twice each attempt.
+            (with a model that learns of ``1 + descent + 8``), then the trajectories. Chains that have arrived
+            make those that are left for nothing. As many as the trajectories need: no search, the chains stay
+            where they start. None: two turns, or four attempts with a model.
         noise_std: assumed standard deviation sigma of a known value, pictures in [-1, 1].
         budget: evaluations that the chains of a picture may have spent together when an attempt ends; each
             chain's first is always made. What is left of it can make trajectories longer. None: 1,750 a chain,
@@ -89,8 +94,7 @@ class Search(LocalDraws):
             there are no Jacobians.
         descent: steps of Adam of such an attempt.
         reheat: trajectories of an attempt of the second kind; 0 = all are of the first.
-        newton: Jacobians of an attempt, at most, with three Gauss-Newton steps each; a mapping network goes
-            without them.
+        newton: Jacobians of an attempt, at most, with three Gauss-Newton steps each; up to 256 latents.
         lr: Adam's rate, in prior standard deviations.
         betas: Adam's decay rates; None: .9 and .99, or .95 and .999 where there are no Jacobians.
         trajectories: of Hamiltonian Monte Carlo, a third of them burn-in; 0 = the mode.
@@ -193,16 +197,19 @@ class Search(LocalDraws):
         if anchor == "origin":
             for span in self.spans:
                 self.prior[:, span.start : span.stop] = 0.0
+        self.model: QuasiNewton | None = None
         self.layered: LayeredDescent | None = None
         layer = self.context.layer
-        if layer is not None and self.many and anchor == "origin":
-            self.layered = LayeredDescent(layer(), u, self.prior, self.spans)
-            self.live = (*self.live, *(f"layered.{name}" for name in LayeredDescent.LIVE))
+        self.fall = TemperedDescent(u, self.prior)
+        if self.many and anchor == "origin" and layer is not None:
+            self.model = self.layered = LayeredDescent(layer(), u, self.prior, self.spans)
             self.fall = TemperedDescent(self.layered.at, torch.ones_like(self.layered.at[:1]))
-        else:
-            self.fall = TemperedDescent(u, self.prior)
+        elif self.many and u.shape[1] <= MOST:
+            self.model = QuasiNewton(self._residual, u.shape[1], u, self.prior, self.spans)
+        if self.model is not None:
+            self.live = (*self.live, *(f"model.{name}" for name in self.model.LIVE))
         if steps is None:
-            attempts = ATTEMPTS if self.layered is None else LONE
+            attempts = ATTEMPTS if self.model is None else LONE
             self.param_groups[0]["steps"] = attempts * self._turn + self.drawing
 
     @property
@@ -213,7 +220,7 @@ class Search(LocalDraws):
     @property
     def _jacobians(self) -> tuple[int, int]:
         """Steps at the end of an attempt that know one; of either kind of attempts."""
-        if self.layered is not None:
+        if self.model is not None:
             return STEPS, 0
         return (0, 0) if self.many else (self.newton, self.newton)
 
@@ -221,7 +228,7 @@ class Search(LocalDraws):
     def _lengths(self) -> tuple[int, int]:
         """Steps of an attempt from prior draws, and of one from the best place so far."""
         first, second = self._jacobians
-        heated = self.reheat if self.layered is None else 0
+        heated = self.reheat if self.model is None else 0
         return 1 + self.descent + first, heated + second
 
     @property
@@ -248,8 +255,8 @@ class Search(LocalDraws):
             return self.leapfrog
         heated, place, length = self._place(step)
         number = place - length + self._jacobians[heated]
-        if number >= 0 and self.layered is not None:
-            return round(self.layered.cost(number))
+        if number >= 0 and self.model is not None:
+            return round(self.model.cost(number))
         if number >= 0:
             return descent_pictures(self.latents.shape[1]) // PICTURES
         if heated:
@@ -292,8 +299,8 @@ class Search(LocalDraws):
             self.tried = (self.trying & ~self.settled).nonzero()[:, 0]
         rows = self.tried
         if len(rows):
-            if newton and self.layered is not None:
-                self._move_through(self.layered, rows, number)
+            if newton and self.model is not None:
+                self._move_on(self.model, rows, number)
             elif newton:
                 self._newton(rows)
             elif heated and self.many:
@@ -351,6 +358,8 @@ class Search(LocalDraws):
         if self.anchor == "start":
             first = (self.tries[rows] == 1)[:, None]
             self.held[rows] = torch.where(first, self.latents[rows], self.held[rows])
+            if self.model is not None:
+                self.model.held[rows] = self.held[rows]
         size_of_residual = (energy.amin(dim=1) / self._observed(rows)).sqrt()
         cold = (COLD * size_of_residual).clamp(min=self.noise_std)
         cold = torch.full_like(cold, self.noise_std) if self.many else cold
@@ -439,20 +448,21 @@ class Search(LocalDraws):
         self.settled[rows], self.stalled[rows] = settled, stalled
         self.spent[rows] += descent_pictures(u.shape[1]) / PICTURES
 
-    def _move_through(self, layered: LayeredDescent, rows: Tensor, number: int) -> None:
-        """Moves through the inner layer, step ``number`` of those of an attempt; chains that have arrived and
-        gain little are settled, and those that will not arrive at their pace."""
-        u, before = self.latents.detach()[rows], layered.energy[rows].clone()
-        u = layered.step(u, rows, number, self.noise_std, self._observed(rows))
-        now = layered.energy[rows]
+    def _move_on(self, model: QuasiNewton, rows: Tensor, number: int) -> None:
+        """Moves on the model, step ``number`` of those of an attempt; chains that have arrived and gain little
+        are settled, and those that will not arrive at their pace."""
+        u, before = self.latents.detach()[rows], model.energy[rows].clone()
+        u = model.step(u, rows, number, self.noise_std, self._observed(rows))
+        now = model.energy[rows]
         self.latents[rows], self.seen[rows] = u, now
-        self.spent[rows] += layered.cost(number)
+        self.spent[rows] += model.cost(number)
         if number:
             gain = (before - now) / (2 * self.noise_std**2)
             bound = arrival_bound(self._observed(rows)) * self._observed(rows) / 2
             above = now / (2 * self.noise_std**2) - bound
             left = STEPS - 1 - number
-            self.settled[rows] = torch.where(above <= 0, gain < GAINED, above > left * gain)
+            few = GAINED if self.trajectories else SETTLED
+            self.settled[rows] = torch.where(above <= 0, gain < few, above > left * gain)
 
     def _judge(self) -> None:
         """See who has arrived, and keep the best end of all attempts: by its potential, where none has."""
@@ -476,11 +486,11 @@ class Search(LocalDraws):
         rows = near.nonzero()[:, 0]
         if self.many and len(rows):  # Jacobians that the draws need, too
             u = self.latents[rows].detach()
-            if self.layered is None:
+            if self.model is None:
                 at = linearized(self._residual, u, rows)
                 self.spent[rows] += self.measurement
             else:
-                at = self.layered.linearized(u, rows)
+                at = self.model.linearized(u, rows)
             std = torch.full_like(at.energy, self.noise_std)
             self.determined[rows] = determined(curvature(at.square, std))
             self.seen[rows] = at.energy
@@ -516,8 +526,8 @@ class Search(LocalDraws):
         self.seen, self.arrived = self.found[source], self.arrived[source]
         if self.ahead is not None:
             self.ahead = self.ahead[0][source], self.ahead[1][source]
-        if self.layered is not None:
-            self.layered.release()
+        if self.model is not None:
+            self.model.release()
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Adds ``attempts`` made, (N,), to those of :class:`.local.LocalDraws`."""
