@@ -1,7 +1,7 @@
 """Four small generators of other shapes than the bundled one, trained in minutes without any data.
 
     python benchmarks/tiny_generators.py --out tiny                 # all four, some fifteen minutes
-    PYTHONPATH=. lightning-inpaint sample --model.generator benchmarks.tiny_generators:Digits@tiny/Digits.pt
+    PYTHONPATH=. lightning-inpaint sample benchmarks.tiny_generators:Digits@tiny/Digits.pt
 
 ``Digits``, an MLP from 64 latents to 28x28 grey digits; ``ClassDigits``, the same from 10 latents and a
 class; ``Shapes``, transposed convolutions from 64 uniform latents to 32x32 colour pictures; ``Wide``, the same
