@@ -12,12 +12,11 @@ from .annealed import AnnealedHMC
 from .base import ChainContext, ChainOptimizer
 from .mode import MAP
 from .samplers import SAMPLERS
-from .search import Search
+from .search import MOST, Search
 from .spec import SamplerSpec
 
 __all__ = ["ByLatents"]
 
-MOST = 1024  # latents whose Jacobian is worth its pictures
 MOST_MAPS = 2**16  # latents of which a search looks at some hundred draws of the prior
 FEW = {"class_path": "Search"}
 MAPS = {

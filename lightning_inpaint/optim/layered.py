@@ -59,8 +59,8 @@ class LayeredDescent(QuasiNewton):
 
     def cost(self, number: int) -> float:
         """Evaluations of :meth:`step`."""
-        steps = MOVES * MOVE + (0 if number else LANDING + 1 / self.layer.cost)
-        return super().cost(number) + steps * self.layer.cost
+        landing = 0 if number else 1 + LANDING * self.layer.cost
+        return super().cost(number) + MOVES * MOVE * self.layer.cost + landing
 
     def residual(self, v: Tensor, rows: Tensor) -> Tensor:
         """Residuals (n, V) at w like the prior's, of ``v`` (n, d)."""
@@ -113,8 +113,7 @@ class LayeredDescent(QuasiNewton):
         """w, |r|^2 and J^T r at ``u``."""
         with torch.no_grad():
             w = self.layer.inner(u, rows)
-        energy, grad = gradient_of(self.layer.residual, w, rows)
-        return w, energy, grad / 2
+        return super().there(w, rows)
 
     def land(self, u: Tensor, rows: Tensor, std: float, values: Tensor) -> Tensor:
         """From prior draws ``u`` (n, D) to where the model around v is lowest; ``values`` (n,) are known."""

@@ -177,6 +177,11 @@ class LocalDraws(ChainOptimizer):
         assert self.context.observed is not None
         return self.context.observed[rows].clamp(min=1)
 
+    def _above(self, energy: Tensor, rows: Tensor) -> Tensor:
+        """(n,) by how many nats the chains ``rows`` with |r|^2 ``energy`` (n,) miss arrival."""
+        values = self._observed(rows)
+        return (energy / self.noise_std**2 - arrival_bound(values) * values) / 2
+
     def _linearized(self, rows: Tensor) -> Linearized:
         """Of the chains ``rows``, where they are."""
         self.spent[rows] += self.measurement
@@ -370,9 +375,7 @@ class LocalDraws(ChainOptimizer):
         rows, size = self.rows, self.latents.shape[1]
         parts = self.passing[:, rows].tensor_split([len(self.passing) // 2])
         first, second = (self._of_pictures(part.mean(dim=0)) for part in parts)
-        values = self._observed(rows)
-        above = self.seen[rows] / self.noise_std**2 - arrival_bound(values) * values
-        above = self._of_pictures(above).amin(dim=1) / 2
+        above = self._of_pictures(self._above(self.seen[rows], rows)).amin(dim=1)
         # Where chains jump, jumps see to modes of little weight.
         lost = behind(second, size) & (above <= 0)[:, None] & ~self._of_pictures(self.leaps[rows])
         own = self._of_pictures(rows)

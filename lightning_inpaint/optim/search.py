@@ -458,9 +458,7 @@ class Search(LocalDraws):
         self.spent[rows] += model.cost(number)
         if number:
             gain = (before - now) / (2 * self.noise_std**2)
-            bound = arrival_bound(self._observed(rows)) * self._observed(rows) / 2
-            above = now / (2 * self.noise_std**2) - bound
-            left = STEPS - 1 - number
+            above, left = self._above(now, rows), STEPS - 1 - number
             few = GAINED if self.trajectories else SETTLED
             self.settled[rows] = torch.where(above <= 0, gain < few, above > left * gain)
 

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from toys import Problem, prior_start
+from toys import Problem, prior_start, random
 
 from lightning_inpaint.generators.stylegan2 import StyleGAN2Generator
 from lightning_inpaint.inference.latents import LatentSpace
@@ -20,10 +20,6 @@ from lightning_inpaint.optim.layered import LayeredDescent
 from lightning_inpaint.optim.radius import Span, row_norms
 
 D, BETWEEN, VALUES, SIGMA = 300, 12, 40, 0.05
-
-
-def random(*shape: int, seed: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 FIRST, SECOND = random(D, 64, seed=1) / D**0.5, random(64, BETWEEN, seed=2) / 8

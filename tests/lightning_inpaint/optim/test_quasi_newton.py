@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from toys import Problem, prior_start
+from toys import Problem, prior_start, random
 
 from lightning_inpaint.noise import ChainStreams, Purpose
 from lightning_inpaint.optim import Search, search
@@ -14,10 +14,6 @@ from lightning_inpaint.optim.quasi_newton import MOVES, QuasiNewton
 from lightning_inpaint.optim.radius import Span, row_norms
 
 D, VALUES, SIGMA = 20, 12, 0.1
-
-
-def random(*shape: int, seed: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 MATRIX = random(D, VALUES, seed=1) / 2

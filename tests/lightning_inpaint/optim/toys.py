@@ -85,6 +85,11 @@ class Problem:
         return self.u.detach()
 
 
+def random(*shape: int, seed: int) -> Tensor:
+    """Standard normal numbers of a seed."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
 def prior_start(n: int, dim: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
     """N(0, I) starts (n, dim)."""
     streams = ChainStreams(seed, ["toy"] * n, list(range(n)))
